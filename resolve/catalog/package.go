@@ -1,0 +1,134 @@
+package catalog
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"pkg/keys/author"
+	"pkg/keys/namespace"
+	"pkg/lockfile/name"
+	"pkg/lockfile/semver"
+	"pkg/resolve"
+)
+
+// toPackage says what is proved of a name as resolve wants it.
+func (r *Registry) toPackage(n name.Name, e *entry) *resolve.Package {
+	if e.pkg != nil {
+		return e.pkg
+	}
+	p := &resolve.Package{
+		Key: resolve.Key{Registry: r.id, Name: n},
+		ID:  e.record.ID, Author: e.State.Author, Epoch: e.record.Epoch,
+	}
+	switch e.record.Status {
+	case namespace.Frozen:
+		p.Status = resolve.Frozen
+	case namespace.Removed:
+		p.Status = resolve.Removed
+	}
+	seen := make(map[string]bool)
+	for _, s := range slices.Concat([]*author.State{e.State}, e.Former) {
+		for i := range s.Releases {
+			rel := r.toRelease(s, &s.Releases[i])
+			if seen[rel.Version.Core()] {
+				continue
+			}
+			seen[rel.Version.Core()] = true
+			p.Releases = append(p.Releases, rel)
+		}
+	}
+	slices.SortFunc(p.Releases, func(a, b resolve.Release) int { return a.Version.Compare(b.Version) })
+	e.pkg = p
+	return p
+}
+
+// toRelease converts one release.
+func (r *Registry) toRelease(s *author.State, rel *author.Released) resolve.Release {
+	out := resolve.Release{
+		Version:    rel.Version,
+		T:          rel.Recorded.T,
+		Author:     s.Author,
+		ID:         s.ID,
+		Entry:      rel.Index,
+		Log:        rel.LogRoot,
+		Commit:     rel.Recorded.Commit,
+		Root:       rel.Release.Root,
+		Size:       int64(rel.Release.Size), //nolint:gosec // bounded by the author log
+		Bin:        rel.Release.Bin,
+		Deprecated: rel.Deprecated,
+	}
+	if rel.Signer != s.Author {
+		out.Signer = rel.Signer
+	}
+	switch {
+	case rel.Disowned:
+		out.Yanked = "disowned by its author"
+	case rel.Yanked:
+		out.Yanked = cmp.Or(rel.YankReason, "no reason given")
+	}
+	for _, d := range rel.Release.Deps {
+		c, err := semver.ParseConstraint(d.Constraint)
+		if err != nil {
+			out.Broken = fmt.Sprintf("its dependency on %s: %v", d.Name, err)
+			continue
+		}
+		out.Deps = append(out.Deps, resolve.Dep{
+			Key:        resolve.Key{Registry: cmp.Or(d.Registry, r.id), Name: d.Name},
+			Constraint: c,
+			Optional:   d.Optional,
+			From:       fmt.Sprintf("%s %s", s.Name, rel.Release.Version),
+		})
+	}
+	return out
+}
+
+// near returns names known here that look like n, best first.
+func (r *Registry) near(n name.Name) []string {
+	files, err := r.cfg.Memory.List("names/" + r.id)
+	if err != nil {
+		return nil
+	}
+	type found struct {
+		name string
+		far  int
+	}
+	var all []found
+	for _, f := range files {
+		x, ok := strings.CutPrefix(f, "_")
+		x, ok2 := strings.CutSuffix(x, ".json")
+		if x = strings.ReplaceAll(x, "~", "/"); !ok || !ok2 || x == string(n) || strings.HasSuffix(x, "/") {
+			continue
+		}
+		if d := distance(string(n), x); d <= max(1, len(n)/4) {
+			all = append(all, found{x, d})
+		}
+	}
+	slices.SortFunc(all, func(a, b found) int { return cmp.Or(cmp.Compare(a.far, b.far), cmp.Compare(a.name, b.name)) })
+	var out []string
+	for _, f := range all[:min(3, len(all))] {
+		out = append(out, f.name)
+	}
+	return out
+}
+
+// distance is the number of bytes to insert, delete or replace to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diag
+			if a[i] != b[j] {
+				cost = 1 + min(diag, row[j], row[j+1])
+			}
+			diag, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
