@@ -1,0 +1,188 @@
+// Package fetch brings the bytes: it finds what a lock needs and the store lacks ([NewPlan]), fetches it from the
+// sources at hand ([Fetch]) and links it into a project ([Link]).
+//
+//	plan := fetch.NewPlan(lock, nil, store)
+//	report, err := fetch.Fetch(ctx, plan, store, sources, nil)
+//	…
+//	linked, err := fetch.Link(ctx, project, lock, store, fetch.LinkOptions{})
+//
+// What is believed is the lock alone: every block is checked against a root it names, whoever sent it. Package store
+// keeps the bytes, tree gives them their form and holds the rules for paths, swarm knows the sources.
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+
+	"pkg/fetch/store"
+	"pkg/fetch/swarm"
+	"pkg/fetch/tree"
+)
+
+// Report says what came from where.
+type Report struct {
+	Bytes    int64             // of packs, as they came
+	Packages int               // fetched
+	BySource map[string]int64  // bytes by the name of the source
+	Dropped  map[string]string // sources that sent wrong bytes, and what they did
+}
+
+// Event is progress. The counts are totals so far.
+type Event struct {
+	Kind    string // "bytes" for more bytes, "package" for one that is complete, "dropped" for a source that lied
+	Name    string `json:",omitempty"` // of the package, for "package"
+	Version string `json:",omitempty"`
+	Source  string `json:",omitempty"`
+	Bytes   int64  // done, of the files as they will lie on disk
+	Total   int64
+	Done    int // packages
+	Of      int
+}
+
+// SizeError is a lock whose size of a package is not that of its files.
+type SizeError struct {
+	Name, Version string
+	Locked, Got   int64 // bytes
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("%s %s holds %d bytes, but the lock says %d", e.Name, e.Version, e.Got, e.Locked)
+}
+
+// Fetch brings what p wants into s, asking sources in order, and seals it: after nil, all of it is there. What arrived
+// before an error is kept. events may be nil; it is called by one goroutine at a time.
+//
+// An error holds a [*tree.HashError] or [*tree.Error] if nobody but a lying source had something, a
+// [*swarm.MissingError] whenever something was not to be had, a [*SizeError] if the lock contradicts itself.
+func Fetch(ctx context.Context, p Plan, s *store.Store, sources []swarm.Source, events func(Event)) (Report, error) {
+	f := newFetcher(p, s, events)
+	if len(p.Want) == 0 {
+		return f.report, nil
+	}
+	session := swarm.Session{Sources: sources, Put: f.put}
+	liars, err := session.Get(ctx, p.roots())
+	for name, lie := range liars {
+		f.drop(name, lie)
+	}
+	if err != nil {
+		err = fmt.Errorf("fetch %s: %w", f.first(), err)
+	}
+	if ctx.Err() != nil {
+		return f.report, errors.Join(err, f.batch.Discard())
+	}
+	if serr := f.batch.Seal(ctx); serr != nil {
+		return f.report, errors.Join(err, serr, f.batch.Discard())
+	}
+	return f.report, err
+}
+
+// fetcher is one call of Fetch.
+type fetcher struct {
+	batch  *store.Batch
+	items  map[cid.Cid][]Item
+	events func(Event)
+
+	mu      sync.Mutex // guards what follows, and calls of events
+	now     Event
+	partial map[cid.Cid]int64 // bytes counted of packages under way
+	report  Report
+}
+
+func newFetcher(p Plan, s *store.Store, events func(Event)) *fetcher {
+	f := &fetcher{
+		batch: s.Batch(), items: map[cid.Cid][]Item{}, events: events, partial: map[cid.Cid]int64{},
+		report: Report{BySource: map[string]int64{}, Dropped: map[string]string{}},
+	}
+	f.now.Of = len(p.Want)
+	for _, it := range p.Want {
+		f.items[it.Root] = append(f.items[it.Root], it)
+		f.now.Total += it.Size
+	}
+	return f
+}
+
+// put unpacks one pack and holds it to what the lock says.
+func (f *fetcher) put(ctx context.Context, source string, root cid.Cid, size int64, pack io.Reader) error {
+	items := f.items[root]
+	if len(items) == 0 {
+		return &tree.Error{Why: fmt.Sprintf("%s was not asked for", root)}
+	}
+	in := &meter{f: f, root: root, r: pack, size: size, whole: items[0].Size}
+	sum, err := f.batch.Put(ctx, root, in)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now.Bytes -= f.partial[root]
+	delete(f.partial, root)
+	f.report.Bytes += in.n
+	f.report.BySource[source] += in.n
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		if it.Size != sum.Size {
+			return &SizeError{it.Name, it.Version, it.Size, sum.Size}
+		}
+		f.report.Packages++
+		f.now.Done++
+		f.now.Bytes += it.Size
+		f.tell("package", it, source)
+	}
+	return nil
+}
+
+// tell sends an event; the caller holds mu.
+func (f *fetcher) tell(kind string, it Item, source string) {
+	if f.events == nil {
+		return
+	}
+	e := f.now
+	e.Kind, e.Name, e.Version, e.Source = kind, it.Name, it.Version, source
+	f.events(e)
+}
+
+func (f *fetcher) drop(source string, lie error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.report.Dropped[source] = lie.Error()
+	f.tell("dropped", Item{}, source)
+}
+
+// first names a package that is still to come, for an error.
+func (f *fetcher) first() string {
+	if n := f.now.Of - f.now.Done; n > 1 {
+		return fmt.Sprintf("%d packages", n)
+	}
+	return "a package"
+}
+
+// meter counts the bytes of a pack on their way, scaled to the bytes of its files.
+type meter struct {
+	f           *fetcher
+	root        cid.Cid
+	r           io.Reader
+	n           int64
+	size, whole int64
+}
+
+// meterStep is after how many bytes there is news.
+const meterStep = 256 << 10
+
+func (m *meter) Read(b []byte) (int, error) {
+	n, err := m.r.Read(b)
+	before := m.n
+	m.n += int64(n)
+	if m.size > 0 && before/meterStep != m.n/meterStep {
+		done := int64(float64(m.whole) * float64(m.n) / float64(m.size))
+		m.f.mu.Lock()
+		defer m.f.mu.Unlock()
+		m.f.now.Bytes += done - m.f.partial[m.root]
+		m.f.partial[m.root] = done
+		m.f.tell("bytes", Item{}, "")
+	}
+	return n, err
+}

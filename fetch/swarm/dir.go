@@ -1,0 +1,42 @@
+package swarm
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/ipfs/go-cid"
+
+	"pkg/fetch/store"
+)
+
+// Dir is another store on this disk as a source: the embedded registry's, or a mirror that was copied here.
+type Dir struct {
+	Store *store.Store
+}
+
+// Name returns the folder.
+func (d *Dir) Name() string { return filepath.ToSlash(d.Store.Dir()) }
+
+// Content implements Source.
+func (d *Dir) Content(ctx context.Context, roots []cid.Cid, each Each) (missing []cid.Cid, err error) {
+	for _, root := range roots {
+		if err := ctx.Err(); err != nil {
+			return missing, err
+		}
+		f, size, err := d.Store.OpenPack(root)
+		if errors.Is(err, store.ErrNotFound) {
+			missing = append(missing, root)
+			continue
+		}
+		if err != nil {
+			return missing, &SourceError{d.Name(), err}
+		}
+		err = each(root, size, f)
+		_ = f.Close() // read only
+		if err != nil {
+			return missing, err
+		}
+	}
+	return missing, nil
+}

@@ -1,0 +1,81 @@
+// Package swarm brings packs from other places: from a registry or mirror over HTTP, from a store on this disk, and
+// from whatever else is a [Source]. A [Session] asks several sources for many roots.
+//
+// Nothing that a source sends is believed. The session hands each pack to a put function that verifies it, block by
+// block, against the root that was asked for; [pkg/fetch/store.Batch.Put] does. A source that sent a wrong byte is
+// dropped for the rest of the session and named; one that cannot be reached only loses its turn.
+//
+// Packs travel as they are stored. The request is
+//
+//	POST /content {"want": [root…], "have": [root…]}
+//
+// and the answer one frame for each root wanted, in that order:
+//
+//	uvarint(len(cid)) ‖ cid ‖ uvarint(size of the pack, 0 = not here) ‖ pack
+//
+// GET /packs/{root} is the same pack as a static file, which any web server can serve. [Handler] serves both.
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+)
+
+// Source is a place that may have packs.
+type Source interface {
+	// Name says what to call the source in reports.
+	Name() string
+
+	// Content calls each for every root it has, one at a time, with its size in bytes (-1 if unknown) and its pack.
+	// each need not read all of the pack, and must not keep it. An error of each ends Content at once and is returned
+	// as it is. missing are the roots that the source does not have. Any other error means that the source could not
+	// be asked, or not to the end; some roots may have been passed to each even so. Safe for concurrent use.
+	Content(ctx context.Context, roots []cid.Cid, each Each) (missing []cid.Cid, err error)
+}
+
+// Each takes one pack.
+type Each = func(root cid.Cid, size int64, pack io.Reader) error
+
+// SourceError is a source that could not be asked, or not to the end.
+type SourceError struct {
+	Source string
+	Err    error
+}
+
+func (e *SourceError) Error() string { return fmt.Sprintf("%s: %v", e.Source, e.Err) }
+
+// Unwrap returns the cause.
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// MissingError says which roots no source gave, and what became of the sources.
+type MissingError struct {
+	Roots []cid.Cid
+	Asked []string // the sources that answered that they do not have them
+	Errs  []error  // of those that did not, or that lied
+}
+
+func (e *MissingError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "no source gave %s", e.Roots[0])
+	if n := len(e.Roots) - 1; n > 0 {
+		fmt.Fprintf(&b, " and %d more", n)
+	}
+	if len(e.Asked) > 0 {
+		fmt.Fprintf(&b, "; not at %s", strings.Join(e.Asked, ", "))
+	}
+	for _, err := range e.Errs {
+		fmt.Fprintf(&b, "; %v", err)
+	}
+	return b.String()
+}
+
+// Unwrap returns the errors of the sources, so that a lie is found with errors.As.
+func (e *MissingError) Unwrap() []error { return e.Errs }
+
+// errStop is how a session tells Content that it has heard enough.
+var errStop = errors.New("stopped")
