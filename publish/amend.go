@@ -1,0 +1,66 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+
+	"pkg/keys/author"
+	"pkg/lockfile/name"
+	"pkg/lockfile/semver"
+)
+
+// Yank marks a version so that it is chosen no more unless a lock holds it.
+// A version that is yanked already is left alone.
+func Yank(ctx context.Context, o Options, n name.Name, v semver.Version, reason string) (*Receipt, error) {
+	return yank(ctx, o, n, v, reason, author.KindYank)
+}
+
+// Unyank takes a yank back.
+func Unyank(ctx context.Context, o Options, n name.Name, v semver.Version, reason string) (*Receipt, error) {
+	return yank(ctx, o, n, v, reason, author.KindUnyank)
+}
+
+func yank(ctx context.Context, o Options, n name.Name, v semver.Version, reason string, kind author.Kind) (*Receipt, error) {
+	c := &change{o: o, name: n}
+	c.done = func(s *author.State) (uint64, bool, error) {
+		for _, r := range s.Releases {
+			if r.Release.Version == v.String() {
+				return r.Index, r.Yanked == (kind == author.KindYank), nil
+			}
+		}
+		return 0, false, &AbsentError{Name: n, Version: v.String()}
+	}
+	c.body = func() author.Body {
+		return author.Body{Kind: kind, Yank: &author.Yank{Version: v.String(), Reason: reason}}
+	}
+	r, _, err := c.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Version = v
+	return r, nil
+}
+
+// Deprecate attaches a message to the versions that a constraint matches, and
+// names what to use instead; both are shown to whoever installs them.
+func Deprecate(ctx context.Context, o Options, n name.Name, versions, message, use string) (*Receipt, error) {
+	if _, err := semver.ParseConstraint(versions); err != nil {
+		return nil, fmt.Errorf("deprecate %s: %w", n, err)
+	}
+	want := author.Deprecate{Versions: versions, Message: message, Use: use}
+	c := &change{o: o, name: n}
+	c.done = func(s *author.State) (uint64, bool, error) {
+		for i := len(s.Deprecations) - 1; i >= 0; i-- {
+			if s.Deprecations[i] == want {
+				return s.Size - 1, true, nil
+			}
+			if s.Deprecations[i].Versions == versions {
+				break // a later word about the same versions counts
+			}
+		}
+		return 0, false, nil
+	}
+	c.body = func() author.Body { return author.Body{Kind: author.KindDeprecate, Deprecate: &want} }
+	r, _, err := c.run(ctx)
+	return r, err
+}
