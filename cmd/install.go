@@ -1,0 +1,181 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"pkg/cmd/ui"
+	"pkg/fetch"
+	"pkg/lockfile"
+)
+
+func (e *Env) installCommand() *cli.Command {
+	return &cli.Command{
+		Name: "install", Category: onProject, Usage: "install what pkg.lock says, resolving where it does not match pkg.toml",
+		Description: `Every package of the lock is proved against its author's log before it is linked into pkg_modules.
+With CI=true the lock must match, as with --locked.`,
+		Flags: append(append(registryFlags(), syncFlags()...),
+			&cli.BoolFlag{Name: "locked", Usage: "fail if pkg.lock does not match pkg.toml"},
+			&cli.BoolFlag{Name: "frozen", Usage: "--locked, and trust pkg.lock as reviewed: ask nobody for anything but content"},
+			&cli.BoolFlag{Name: "repair", Usage: "read every installed file again, and bring back what was changed"},
+			&cli.BoolFlag{Name: "prod", Usage: "without what only dev-dependencies need"}),
+		Action: func(c *cli.Context) error {
+			if _, err := operands(c, 0, 0); err != nil {
+				return err
+			}
+			o, err := e.syncOptions(c)
+			if err != nil {
+				return err
+			}
+			o.Locked = c.Bool("locked") || e.CI()
+			o.Frozen, o.Prod, o.Repair = c.Bool("frozen"), c.Bool("prod"), c.Bool("repair")
+			return e.change(c.Context, e.registryRef(c), o.Offline, func(ctx context.Context, r *registries) (*outcome, error) {
+				return newSync(r, o).run(ctx)
+			})
+		},
+	}
+}
+
+// syncFlags are for every command that ends in an install.
+func syncFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "offline", Usage: "open no socket: use what is at hand"},
+		&cli.StringFlag{Name: "link", Usage: "`MODE` of putting files into pkg_modules: symlink, hard, reflink or copy (PKG_LINK)"},
+	}
+}
+
+// syncOptions reads the flags of syncFlags.
+func (e *Env) syncOptions(c *cli.Context) (syncOptions, error) {
+	mode := c.String("link")
+	if mode == "" {
+		mode = e.Getenv("PKG_LINK")
+	}
+	m, err := fetch.ParseMode(mode)
+	if err != nil {
+		return syncOptions{}, usagef("--link %s: use symlink, hard, reflink or copy", mode)
+	}
+	return syncOptions{Offline: c.Bool("offline"), Mode: m}, nil
+}
+
+// change runs do on the project, alone, and says what it did.
+func (e *Env) change(ctx context.Context, ref registryRef, offline bool, do func(context.Context, *registries) (*outcome, error)) error {
+	p, err := e.project()
+	if err != nil {
+		return err
+	}
+	homes, err := e.Homes()
+	if err != nil {
+		return err
+	}
+	unlock, err := lockProject(ctx, homes, p.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if p, err = e.openProject(p.dir); err != nil { // as it is now that nobody else changes it
+		return err
+	}
+	r, err := e.registries(p, ref, offline)
+	if err != nil {
+		return err
+	}
+	out, err := do(ctx, r)
+	if err != nil {
+		return err
+	}
+	e.report(out)
+	return nil
+}
+
+// changed is the JSON form of one change of a lock.
+type changed struct {
+	Name   string `json:"name"`
+	Change string `json:"change"`
+	From   string `json:"from,omitempty"`
+	To     string `json:"to,omitempty"`
+	Author string `json:"author,omitempty"`
+	Root   string `json:"root,omitempty"`
+}
+
+// installed is the JSON form of what an install did.
+type installed struct {
+	Packages int              `json:"packages"` // in the lock
+	Fetched  int              `json:"fetched"`  // packages
+	Bytes    int64            `json:"bytes"`    // received
+	Sources  map[string]int64 `json:"sources,omitempty"`
+	Linked   int              `json:"linked"`
+	Removed  int              `json:"removed"`
+	UpToDate bool             `json:"up_to_date"`
+}
+
+// report says what sync did.
+func (e *Env) report(out *outcome) {
+	for _, ch := range out.Changes {
+		c := changed{Name: ch.Name.String(), Change: string(ch.Kind)}
+		if ch.Old != nil {
+			c.From = rowVersion(ch.Old)
+		}
+		if ch.New != nil {
+			c.To, c.Author = rowVersion(ch.New), string(ch.New.Author)
+			if ch.New.Root.Defined() {
+				c.Root = ch.New.Root.String()
+			}
+		}
+		switch {
+		case ch.Old == nil:
+			e.UI.Data("change", c, "%s %s %s", ui.Good("+"), ui.Bold(c.Name), c.To)
+		case ch.New == nil:
+			e.UI.Data("change", c, "%s %s %s", ui.Bad("-"), ui.Bold(c.Name), c.From)
+		case c.From == c.To:
+			e.UI.Data("change", c, "%s %s %s", ui.Caution("~"), ui.Bold(c.Name), c.To)
+		default:
+			e.UI.Data("change", c, "%s %s %s -> %s", ui.Caution("~"), ui.Bold(c.Name), c.From, c.To)
+		}
+	}
+	sum := installed{
+		Packages: len(out.Lock.Packages), Fetched: out.Fetched.Packages, Bytes: out.Fetched.Bytes, Sources: out.Fetched.BySource,
+		Linked: out.Linked.Linked, Removed: out.Linked.Removed, UpToDate: out.UpToDate,
+	}
+	switch {
+	case out.UpToDate:
+		e.UI.Data("installed", sum, "up to date, %s", count(sum.Packages, "package"))
+	case sum.Fetched > 0:
+		e.UI.Data("installed", sum, "%s installed, %s fetched: %s from %s", count(sum.Packages, "package"), count(sum.Fetched, "package"),
+			size(sum.Bytes), strings.Join(sorted(sum.Sources), ", "))
+	default:
+		e.UI.Data("installed", sum, "%s installed, nothing fetched", count(sum.Packages, "package"))
+	}
+}
+
+// rowVersion is what people call a row's version.
+func rowVersion(p *lockfile.Package) string {
+	if p.Path != "" {
+		return p.Path
+	}
+	return p.Version.String()
+}
+
+// count is a number of things: "1 package", "2 packages".
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// size is a number of bytes for people, in powers of 1000.
+func size(n int64) string {
+	const kilo = 1000
+	switch {
+	case n < kilo:
+		return fmt.Sprintf("%d B", n)
+	case n < kilo*kilo:
+		return fmt.Sprintf("%.1f kB", float64(n)/kilo)
+	case n < kilo*kilo*kilo:
+		return fmt.Sprintf("%.1f MB", float64(n)/kilo/kilo)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/kilo/kilo/kilo)
+}

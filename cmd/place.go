@@ -1,0 +1,89 @@
+package cmd
+
+import (
+	"net/url"
+	"strings"
+
+	"pkg/lockfile"
+	"pkg/lockfile/block"
+	"pkg/lockfile/manifest"
+)
+
+// place is where a registry is, and which one it must be.
+type place struct {
+	url string // empty for the embedded one
+	id  string // empty if nobody says
+}
+
+// place finds the registry a manifest calls name; "" is the default one.
+func (r *registries) place(name string) (place, error) {
+	var p place
+	word := name
+	if name == defaultRegistry && r.ref.URL != "" {
+		word = r.ref.URL
+	}
+	entry, known := r.entry(word)
+	switch {
+	case known:
+		p = place{entry.URL, entry.ID}
+	case word == manifest.LocalRegistry || word == defaultRegistry:
+	case strings.Contains(word, "://"):
+		p.url = word
+	default:
+		return place{}, fail(exitUsage, "pkg add NAME --registry URL", "no registry is called %s: there is no [registries.%s] in %s", word, word, manifest.File)
+	}
+	if name == defaultRegistry && r.ref.ID != "" {
+		if _, err := block.Parse(r.ref.ID); err != nil {
+			return place{}, usagef("--registry-id is the id that pkg registry init printed, not %q", r.ref.ID)
+		}
+		p.id = r.ref.ID
+	}
+	if p.url == "" {
+		return p, nil
+	}
+	if row, ok := r.locked(name); ok && p.id == "" && !r.elsewhere(name) {
+		p.id = row.ID
+	}
+	var err error
+	p.url, err = registryURL(p.url)
+	return p, err
+}
+
+// elsewhere reports whether the command line puts the registry a manifest calls name at another URL than the manifest:
+// then the lock need not be about that one.
+func (r *registries) elsewhere(name string) bool {
+	e, ok := r.entry(name)
+	return ok && name == defaultRegistry && r.ref.URL != "" && r.ref.URL != name && strings.TrimSuffix(e.URL, "/") != strings.TrimSuffix(r.ref.URL, "/")
+}
+
+// entry is what pkg.toml, else config.toml, says of a registry.
+func (r *registries) entry(name string) (manifest.Registry, bool) {
+	if r.project != nil {
+		if e, ok := r.project.manifest.Registries[name]; ok {
+			return e, true
+		}
+	}
+	e, ok := r.config[name]
+	return e, ok
+}
+
+// locked is what pkg.lock says of a registry.
+func (r *registries) locked(name string) (lockfile.Registry, bool) {
+	if r.project != nil {
+		for _, row := range r.project.lock.Registries {
+			if row.Name == name {
+				return row, true
+			}
+		}
+	}
+	return lockfile.Registry{}, false
+}
+
+// registryURL is a registry's URL, checked and in its shortest form.
+func registryURL(s string) (string, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", usagef("a registry is a URL like https://pkg.example.org, or a name of [registries], not %q", s)
+	}
+	return u.JoinPath("/").String(), nil
+}

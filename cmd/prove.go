@@ -1,0 +1,125 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"pkg/cmd/ui"
+	"pkg/lockfile"
+	"pkg/lockfile/manifest"
+	"pkg/lockfile/name"
+	"pkg/resolve"
+)
+
+// denied refuses packages that a registry has an advisory against, where pkg.toml denies those.
+func (s *sync) denied(ctx context.Context, res *resolve.Result) error {
+	if !s.manifest.Policy.DenyAdvisories {
+		return nil
+	}
+	for _, p := range res.Packages {
+		for _, o := range s.opened {
+			if p.Registry == "" || o.ID() != p.Registry {
+				continue
+			}
+			_, record, err := o.State(ctx, p.Name)
+			if err != nil {
+				return err
+			}
+			if record != nil && len(record.Advisories) > 0 {
+				return fail(exitFindings, "pkg info "+p.Name.String(), "there is an advisory against %s, and %s denies those", p.Name, manifest.File)
+			}
+		}
+	}
+	return nil
+}
+
+// advise says what authors say against the releases that the project comes to use.
+func (s *sync) advise(res *resolve.Result) {
+	for _, p := range res.Packages {
+		if was, ok := s.project.lock.Get(p.Name); ok && was.Root == p.Release.Root {
+			continue
+		}
+		id := map[string]string{"name": p.Name.String(), "version": p.Release.Version.String()}
+		if why := p.Release.Deprecated; why != "" {
+			s.env.UI.Warn("deprecated", id, "%s %s is deprecated: %s", p.Name, p.Release.Version, why)
+		}
+		if why := p.Release.Yanked; why != "" {
+			s.env.UI.Warn("yanked", id, "%s %s was yanked: %s", p.Name, p.Release.Version, why)
+		}
+	}
+}
+
+// newAuthors shows the keys that the project comes to trust by this lock.
+func (s *sync) newAuthors(lock *lockfile.Lock) {
+	known := make(map[name.Author]bool)
+	for _, p := range s.project.lock.Packages {
+		known[p.Author] = true
+	}
+	by := make(map[name.Author][]string)
+	for _, p := range lock.Packages {
+		if p.Path == "" && !known[p.Author] {
+			by[p.Author] = append(by[p.Author], p.Name.String())
+		}
+	}
+	for _, a := range sorted(by) {
+		names := by[a]
+		shown := strings.Join(names[:min(len(names), 5)], ", ")
+		if n := len(names) - 5; n > 0 {
+			shown += fmt.Sprintf(" and %d more", n)
+		}
+		s.env.UI.Note("trust", map[string]any{"author": a, "packages": names}, "trusting author %s for %s", ui.Bold(a), shown)
+	}
+}
+
+// sameAuthors refuses a lock in which a package that was locked before has another owner.
+func sameAuthors(old, new *lockfile.Lock) error {
+	for _, p := range new.Packages {
+		was, ok := old.Get(p.Name)
+		if !ok || was.Path != "" || p.Path != "" {
+			continue
+		}
+		if was.Author != p.Author {
+			return fail(exitTrust, "pkg info "+p.Name.String(), "the author of %s is %s now, but %s in %s", p.Name, p.Author, was.Author, lockfile.File)
+		}
+		if was.ID != p.ID && registryID(old, was.Registry) == registryID(new, p.Registry) {
+			return fail(exitTrust, "pkg info "+p.Name.String(), "%s is another package now, id %x, but %x in %s", p.Name, p.ID, was.ID, lockfile.File)
+		}
+	}
+	return nil
+}
+
+// registryID is the id of the registry a lock calls name.
+func registryID(l *lockfile.Lock, name string) string {
+	for _, r := range l.Registries {
+		if r.Name == name {
+			return r.ID
+		}
+	}
+	return ""
+}
+
+// prove checks every row of the lock against its author's log, under the registry's map.
+func (s *sync) prove(ctx context.Context, lock *lockfile.Lock) error {
+	if s.o.Frozen {
+		s.env.UI.Note("frozen", nil, "taking %s as reviewed: only the content is checked against it", lockfile.File)
+		return nil
+	}
+	for _, g := range lock.Registries {
+		var rows []lockfile.Package
+		for _, p := range lock.Packages {
+			if p.Path == "" && p.Registry == g.Name {
+				rows = append(rows, p)
+			}
+		}
+		o, err := s.row(g)
+		if err != nil {
+			return err
+		}
+		s.env.UI.Progress("proving", map[string]int{"packages": len(rows)}, "proving %s", count(len(rows), "package"))
+		if err := o.ProveAll(ctx, rows); err != nil {
+			return fmt.Errorf("prove %s: %w", lockfile.File, err)
+		}
+	}
+	return nil
+}

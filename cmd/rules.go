@@ -1,0 +1,149 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/url"
+	"syscall"
+
+	"pkg/cmd/ui"
+	"pkg/fetch"
+	"pkg/fetch/store"
+	"pkg/fetch/swarm"
+	"pkg/fetch/tree"
+	"pkg/keys"
+	"pkg/keys/namespace"
+	"pkg/lockfile"
+	"pkg/lockfile/manifest"
+	"pkg/lockfile/name"
+	"pkg/lockfile/semver"
+	"pkg/publish"
+	"pkg/publish/registry"
+	"pkg/resolve"
+	"pkg/resolve/catalog"
+)
+
+// A rule knows one kind of error: whether err is one, and if so its exit code and help. An empty Message is err's own text.
+type rule func(err error) (ui.Failure, bool)
+
+// rules is the one table from errors to exit codes. The first rule that knows an error decides: what a command says itself
+// comes first, then trust, whatever it is wrapped in, then what one room knows better than another, then the system. (Not net.Error: every errno of a file is one too.)
+func rules() []rule {
+	return []rule{
+		as(func(f *failure) ui.Failure { return ui.Failure{Code: f.Code, Detail: f.Detail, Help: f.Help} }),
+		as(func(u *usageError) ui.Failure { return ui.Failure{Code: exitUsage, Help: or(u.Help, "pkg help")} }),
+
+		as(func(*keys.TrustError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg registry status"} }),
+		as(func(*tree.HashError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg verify"} }),
+		as(func(*namespace.ResetError) ui.Failure {
+			return ui.Failure{Code: exitTrust, Help: "pkg registry status"}
+		}),
+		as(func(*catalog.StaleError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg install --locked"} }),
+
+		as(absent),
+		as(func(c *resolve.ConflictError) ui.Failure {
+			return ui.Failure{Code: exitAbsent, Help: "pkg info " + c.Package.Name.String()}
+		}),
+		as(func(*resolve.BudgetError) ui.Failure { return ui.Failure{Code: exitAbsent, Help: "pkg update"} }),
+		as(unavailable),
+
+		as(func(m *manifest.Error) ui.Failure {
+			return ui.Failure{Code: exitFailed, Help: or(m.Help, "pkg help init")}
+		}),
+		as(func(l *lockfile.Error) ui.Failure {
+			return ui.Failure{Code: exitFailed, Detail: l.Help, Help: "git checkout -- " + lockfile.File}
+		}),
+		as(func(p *keys.PermError) ui.Failure { return ui.Failure{Code: exitFailed, Help: p.Help()} }),
+		as(func(*keys.NameError) ui.Failure { return ui.Failure{Code: exitUsage, Help: "pkg keys list"} }),
+		is(keys.ErrPassphraseNeeded, exitFailed, "export PKG_KEY_PASSPHRASE_FILE=FILE"),
+		is(keys.ErrPassphrase, exitFailed, "pkg keys list"),
+		as(func(*name.Error) ui.Failure { return ui.Failure{Code: exitUsage, Help: "pkg help"} }),
+		as(func(*semver.ConstraintError) ui.Failure { return ui.Failure{Code: exitUsage, Help: "pkg help add"} }),
+		as(func(*fetch.SizeError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg verify"} }),
+		as(func(f *fetch.ForeignError) ui.Failure {
+			return ui.Failure{Code: exitFailed, Help: "mv " + f.Path + " " + f.Path + ".mine"}
+		}),
+		as(func(c *fetch.ClashError) ui.Failure { return ui.Failure{Code: exitFailed, Help: "pkg remove " + c.B} }),
+		as(missing),
+		as(func(*tree.Error) ui.Failure { return ui.Failure{Code: exitFailed, Help: "pkg publish --dry-run"} }),
+		as(func(*publish.OwnedError) ui.Failure { return ui.Failure{Code: exitFailed, Help: "pkg keys list"} }),
+		as(func(x *publish.ExistsError) ui.Failure {
+			return ui.Failure{Code: exitFailed, Help: "pkg info " + x.Name.String()}
+		}),
+		as(func(a *publish.AbsentError) ui.Failure {
+			return ui.Failure{Code: exitAbsent, Help: "pkg info " + a.Name.String()}
+		}),
+		as(func(r *publish.RefusedError) ui.Failure {
+			return ui.Failure{Code: exitFailed, Help: or(r.Help, "pkg registry status")}
+		}),
+		is(registry.ErrLocked, exitFailed, "pkg publish --registry URL"),
+		is(registry.ErrUnsupported, exitFailed, "pkg publish --registry URL"),
+		is(store.ErrNotFound, exitAbsent, "pkg install"),
+
+		is(syscall.ENOSPC, exitFailed, "df -h"),
+		as(forbidden),
+		as(func(*url.Error) ui.Failure { return ui.Failure{Code: exitNetwork, Help: "pkg registry status"} }),
+		as(func(*net.OpError) ui.Failure { return ui.Failure{Code: exitNetwork, Help: "pkg registry status"} }),
+		as(func(*net.DNSError) ui.Failure { return ui.Failure{Code: exitNetwork, Help: "pkg registry status"} }),
+		is(context.DeadlineExceeded, exitNetwork, "pkg registry status"),
+	}
+}
+
+// absent is a name that is proved not to exist.
+func absent(e *resolve.NotFoundError) ui.Failure {
+	help := "pkg add NAME --registry URL"
+	if len(e.Near) > 0 {
+		help = "pkg add " + e.Near[0]
+	}
+	return ui.Failure{Code: exitAbsent, Help: help}
+}
+
+// unavailable is a name of which nothing is known.
+func unavailable(e *resolve.UnavailableError) ui.Failure {
+	if e.Offline {
+		return ui.Failure{Code: exitNetwork, Help: "pkg install"}
+	}
+	return ui.Failure{Code: exitNetwork, Help: "pkg registry status"}
+}
+
+// missing is content that no source gave.
+func missing(e *swarm.MissingError) ui.Failure {
+	if len(e.Errs) == 0 {
+		return ui.Failure{Code: exitAbsent, Help: "pkg registry status"}
+	}
+	return ui.Failure{Code: exitNetwork, Help: "pkg registry status"}
+}
+
+// forbidden is a file that the system keeps from us; other errors with a path are told as they are.
+func forbidden(e *fs.PathError) ui.Failure {
+	f := ui.Failure{Code: exitFailed}
+	if errors.Is(e.Err, fs.ErrPermission) || errors.Is(e.Err, syscall.EROFS) {
+		f.Help = "ls -ld " + e.Path
+	}
+	return f
+}
+
+// as makes a rule for a type.
+func as[T error](say func(T) ui.Failure) rule {
+	return func(err error) (ui.Failure, bool) {
+		if t, ok := errors.AsType[T](err); ok {
+			return say(t), true
+		}
+		return ui.Failure{}, false
+	}
+}
+
+// is makes a rule for a sentinel.
+func is(target error, code int, help string) rule {
+	return func(err error) (ui.Failure, bool) { return ui.Failure{Code: code, Help: help}, errors.Is(err, target) }
+}
+
+// or returns the first text that is one.
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

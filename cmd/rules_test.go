@@ -1,0 +1,85 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"pkg/fetch/store"
+	"pkg/fetch/tree"
+	"pkg/keys"
+	"pkg/keys/namespace"
+	"pkg/lockfile"
+	"pkg/lockfile/block"
+	"pkg/lockfile/manifest"
+	"pkg/lockfile/name"
+	"pkg/lockfile/semver"
+	"pkg/publish"
+	"pkg/publish/registry"
+	"pkg/resolve"
+	"pkg/resolve/catalog"
+)
+
+func TestEveryKindOfErrorHasItsCodeAndHelp(t *testing.T) {
+	t.Parallel()
+	trust := &keys.TrustError{Subject: "left-pad", What: "the author changed", Ours: "did:key:a", Theirs: "did:key:b"}
+	refused := &url.Error{Op: "Get", URL: "http://127.0.0.1:1/head", Err: syscall.ECONNREFUSED}
+	key := resolve.Key{Name: "left-pad"}
+	for _, c := range []struct {
+		err  error
+		code int
+		help string
+	}{
+		{errors.New("something"), exitFailed, ""},
+		{usagef("--x is no number"), exitUsage, "pkg help"},
+		{&usageError{Err: errors.New("no"), Help: "pkg add --help"}, exitUsage, "pkg add --help"},
+		{fail(exitDrift, "pkg install", "left-pad is not locked"), exitDrift, "pkg install"},
+		{fail(exitFindings, "", "wrapped %w", trust), exitFindings, ""},
+		{trust, exitTrust, "pkg registry status"},
+		{&resolve.UnavailableError{Key: key, Err: trust}, exitTrust, "pkg registry status"},
+		{errors.Join(refused, trust), exitTrust, "pkg registry status"},
+		{&tree.HashError{Want: block.Empty(), Got: block.Empty()}, exitTrust, "pkg verify"},
+		{&namespace.ResetError{Trust: namespace.Trust{Reset: &namespace.Reset{}}}, exitTrust, "pkg registry status"},
+		{&catalog.StaleError{Registry: "r", Age: 300 * time.Hour, Max: 168 * time.Hour}, exitTrust, "pkg install --locked"},
+		{&resolve.NotFoundError{Key: key}, exitAbsent, "pkg add NAME --registry URL"},
+		{&resolve.NotFoundError{Key: key, Near: []string{"leftpad"}}, exitAbsent, "pkg add leftpad"},
+		{&resolve.ConflictError{Sentence: "no", Package: key}, exitAbsent, "pkg info left-pad"},
+		{&resolve.BudgetError{}, exitAbsent, "pkg update"},
+		{&resolve.UnavailableError{Key: key, Err: refused}, exitNetwork, "pkg registry status"},
+		{&resolve.UnavailableError{Key: key, Offline: true}, exitNetwork, "pkg install"},
+		{&manifest.Error{Line: 3, Msg: "unknown key"}, exitFailed, "pkg help init"},
+		{&manifest.Error{Line: 3, Msg: "unknown key", Help: "pkg init"}, exitFailed, "pkg init"},
+		{&lockfile.Error{Line: 3, Msg: "cut short"}, exitFailed, "git checkout -- pkg.lock"},
+		{&keys.PermError{Path: "k", Mode: 0o644, Want: 0o600}, exitFailed, "chmod 600 k"},
+		{&keys.NameError{Name: "A"}, exitUsage, "pkg keys list"},
+		{keys.ErrPassphrase, exitFailed, "pkg keys list"},
+		{keys.ErrPassphraseNeeded, exitFailed, "export PKG_KEY_PASSPHRASE_FILE=FILE"},
+		{&name.Error{Input: "A"}, exitUsage, "pkg help"},
+		{&semver.ConstraintError{Input: "^*"}, exitUsage, "pkg help add"},
+		{&tree.Error{Path: "a", Why: "b"}, exitFailed, "pkg publish --dry-run"},
+		{&publish.RefusedError{Status: 409, Reason: "taken"}, exitFailed, "pkg registry status"},
+		{registry.ErrLocked, exitFailed, "pkg publish --registry URL"},
+		{store.ErrNotFound, exitAbsent, "pkg install"},
+		{refused, exitNetwork, "pkg registry status"},
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, exitNetwork, "pkg registry status"},
+		{context.DeadlineExceeded, exitNetwork, "pkg registry status"},
+		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, exitFailed, "ls -ld /x"},
+		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, exitFailed, "df -h"},
+		{&fs.PathError{Op: "open", Path: "/x", Err: fs.ErrNotExist}, exitFailed, ""},
+	} {
+		f := explain(t.Context(), fmt.Errorf("install: %w", c.err))
+		if f.Code != c.code || f.Help != c.help {
+			t.Errorf("%T %v: exit code %d and help %q, want %d and %q", c.err, c.err, f.Code, f.Help, c.code, c.help)
+		}
+		if !strings.HasPrefix(f.Message, "install: ") || strings.Contains(f.Message, "\n") {
+			t.Errorf("%T: message %q: want one line that says what was done", c.err, f.Message)
+		}
+	}
+}

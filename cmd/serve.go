@@ -1,0 +1,150 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"pkg/publish/registry"
+)
+
+func (e *Env) registryServeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "serve", Usage: "serve a registry over HTTP until interrupted", ArgsUsage: "[DIR]",
+		Description: "Without DIR it is your local registry, which is made if there is none.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` to listen at", Value: "127.0.0.1:7654"},
+			&cli.StringFlag{Name: "addr-file", Usage: "write the URL to `FILE` once it answers"},
+			&cli.DurationFlag{Name: "checkpoint-interval", Usage: "`TIME` between checkpoints, at least 100ms", Value: 100 * time.Millisecond},
+			&cli.IntFlag{Name: "claims-per-hour", Usage: "`NUMBER` of names an author or address may claim, -1 for any; loopback is never limited", Value: 1000},
+			passphraseFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, 0, 1)
+			if err != nil {
+				return err
+			}
+			o := serveOptions{listen: c.String("listen"), cfg: registry.Config{
+				Now: e.Now, CheckpointInterval: c.Duration("checkpoint-interval"), ClaimsPerHour: c.Int("claims-per-hour"),
+			}}
+			if o.cfg.CheckpointInterval < 100*time.Millisecond {
+				return usagef("--checkpoint-interval is at least 100ms, not %v", o.cfg.CheckpointInterval)
+			}
+			if o.cfg.Passphrase, err = e.registryPassphrase(c); err != nil {
+				return err
+			}
+			if o.addrFile, err = e.optionalPath(c.String("addr-file")); err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				if o.dir, err = e.Path(args[0]); err != nil {
+					return err
+				}
+			}
+			return e.serve(c.Context, o)
+		},
+	}
+}
+
+// optionalPath is Path, but leaves "" alone.
+func (e *Env) optionalPath(p string) (string, error) {
+	if p == "" {
+		return "", nil
+	}
+	return e.Path(p)
+}
+
+type serveOptions struct {
+	dir      string // empty is the embedded one
+	listen   string
+	addrFile string
+	cfg      registry.Config
+}
+
+// serve serves a registry until the context ends.
+func (e *Env) serve(ctx context.Context, o serveOptions) error {
+	level := slog.LevelInfo
+	if e.Quiet {
+		level = slog.LevelWarn
+	}
+	o.cfg.Logger = slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: level}))
+	s, err := e.openRegistry(ctx, o)
+	if err != nil {
+		return err
+	}
+	e.Defer(s.Close)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
+	if err != nil {
+		return fail(exitNetwork, "pkg registry serve --listen 127.0.0.1:0", "listen at %s: %w", o.listen, err)
+	}
+	url := "http://" + l.Addr().String()
+	if err := e.announce(o, url); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	st := s.Status()
+	e.UI.Data("serving", map[string]any{"url": url, "id": st.ID, "origin": st.Origin, "commits": st.Size, "names": st.Names}, "serving %s at %s", st.ID, url)
+	e.UI.Note("", nil, "use it with --registry %s --registry-id %s", url, st.ID)
+	return registry.Serve(ctx, s, l)
+}
+
+// announce writes the URL where it is looked for. The socket is open and queues connections, so that whoever reads it is
+// answered.
+func (e *Env) announce(o serveOptions, url string) error {
+	files := []string{o.addrFile}
+	if o.dir == "" {
+		homes, err := e.Homes()
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(homes.State, 0o700); err != nil {
+			return fmt.Errorf("announce the registry: %w", err)
+		}
+		files = append(files, servedFile(homes))
+	}
+	for _, file := range files {
+		if file == "" {
+			continue
+		}
+		if err := writeFile(file, []byte(url+"\n"), 0o644); err != nil {
+			return err
+		}
+		e.Defer(func() error { return removeIfThere(file) })
+	}
+	return nil
+}
+
+func (e *Env) openRegistry(ctx context.Context, o serveOptions) (*registry.Server, error) {
+	if o.dir != "" {
+		s, err := registry.Open(ctx, o.dir, o.cfg)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fail(exitAbsent, "pkg registry init "+e.shown(o.dir)+" --origin NAME", "there is no registry in %s", e.shown(o.dir))
+		}
+		return s, err
+	}
+	homes, err := e.Homes()
+	if err != nil {
+		return nil, err
+	}
+	if !exists(filepath.Join(homes.Registry, "registry.json")) {
+		s, err := registry.Embedded(ctx, homes.Registry, o.cfg)
+		if err == nil {
+			e.UI.Note("created", map[string]string{"dir": homes.Registry}, "made your local registry in %s", homes.Registry)
+		}
+		return s, err
+	}
+	return registry.Open(ctx, homes.Registry, o.cfg)
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,345 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"pkg/fetch"
+	"pkg/fetch/store"
+	"pkg/fetch/swarm"
+	"pkg/lockfile"
+	"pkg/lockfile/manifest"
+	"pkg/lockfile/name"
+	"pkg/resolve"
+	"pkg/resolve/catalog"
+)
+
+// syncOptions say how a project is brought in line with its manifest.
+type syncOptions struct {
+	Locked  bool       // fail rather than change the lock
+	Frozen  bool       // Locked, and take the lock as reviewed: ask no registry for anything but content
+	Offline bool       // open no socket
+	Prod    bool       // without what only dev-dependencies need
+	Repair  bool       // read every file again, and throw away what was changed
+	Mode    fetch.Mode // how files get into the project
+
+	// What a command changes.
+	Source   []byte             // the new pkg.toml; nil leaves it
+	Manifest *manifest.Manifest // of Source; nil is the project's
+	Free     map[name.Name]bool // names whose locked version may change
+	FreeAll  bool               // all of them may
+}
+
+// outcome is what sync did.
+type outcome struct {
+	Lock     *lockfile.Lock
+	Changes  []lockfile.Change
+	Fetched  fetch.Report
+	Linked   fetch.LinkReport
+	UpToDate bool // there was nothing to do
+}
+
+// sync brings lock, store and pkg_modules in line with the manifest. The order is what makes a failure harmless: resolve,
+// prove, fetch into the store, stage the new files beside the old, link, and only then let pkg.toml and pkg.lock take
+// their place. Whatever fails leaves all three as they were.
+type sync struct {
+	*registries
+	o        syncOptions
+	manifest *manifest.Manifest
+	paths    map[name.Name]resolve.Release
+}
+
+// newSync prepares to bring the registries' project in line. The caller holds the project's lock.
+func newSync(r *registries, o syncOptions) *sync {
+	s := &sync{registries: r, o: o, manifest: r.project.manifest}
+	if o.Manifest != nil {
+		s.manifest = o.Manifest
+	}
+	return s
+}
+
+// run does all of it.
+func (s *sync) run(ctx context.Context) (*outcome, error) {
+	lock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.apply(ctx, lock)
+}
+
+// apply installs lock, which matches the manifest, and writes the project's files.
+func (s *sync) apply(ctx context.Context, lock *lockfile.Lock) (*outcome, error) {
+	if err := s.prove(ctx, lock); err != nil {
+		return nil, err
+	}
+	st, err := s.store()
+	if err != nil {
+		return nil, err
+	}
+	if s.o.Repair {
+		if err := s.repair(ctx, st, lock); err != nil {
+			return nil, err
+		}
+	}
+	out := &outcome{Lock: lock, Changes: lockfile.Diff(s.project.lock, lock)}
+	if out.Fetched, err = s.fetch(ctx, st, lock); err != nil {
+		return nil, err
+	}
+	ed, err := s.project.stage(s.o.Source, lock.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	defer ed.discard()
+	if out.Linked, err = s.link(ctx, st, lock, s.manifest); err == nil {
+		err = ed.commit()
+	}
+	if err != nil {
+		return nil, s.restore(context.WithoutCancel(ctx), st, err)
+	}
+	s.newAuthors(lock)
+	out.UpToDate = len(out.Changes) == 0 && out.Fetched.Packages == 0 && out.Linked.Linked == 0 && out.Linked.Removed == 0
+	return out, nil
+}
+
+// restore links again what was linked before err, and returns err.
+func (s *sync) restore(ctx context.Context, st *store.Store, err error) error {
+	_, back := s.link(ctx, st, s.project.lock, s.project.manifest)
+	_, same := errors.AsType[*fetch.ForeignError](back) // what was in the way then still is
+	if back == nil || same || !s.project.locked {
+		return err
+	}
+	return errors.Join(err, fmt.Errorf("restore %s: %w", modules, back))
+}
+
+// lock returns a lock that matches the manifest: the one there is if it does, else a new one.
+func (s *sync) lock(ctx context.Context) (*lockfile.Lock, error) {
+	drift, err := s.drift()
+	if err != nil {
+		return nil, err
+	}
+	if s.o.Locked || s.o.Frozen {
+		return s.project.lock, drifted(s.project, drift)
+	}
+	if len(drift) == 0 && !s.o.FreeAll && len(s.o.Free) == 0 {
+		return s.project.lock, nil
+	}
+	return s.resolve(ctx)
+}
+
+// drifted is the error of a lock that does not match its manifest.
+func drifted(p *project, drift []lockfile.Drift) error {
+	if len(drift) == 0 {
+		return nil
+	}
+	help := "pkg install"
+	if !p.locked {
+		return fail(exitDrift, help, "there is no %s, and the lock must not change", lockfile.File)
+	}
+	var lines []string
+	for _, d := range drift {
+		lines = append(lines, "  "+d.String())
+	}
+	f := &failure{Code: exitDrift, Help: help, Err: fmt.Errorf("%s does not match %s: %s", lockfile.File, manifest.File, drift[0])}
+	if len(drift) > 1 {
+		f.Detail = strings.Join(lines, "\n")
+	}
+	return f
+}
+
+// drift says in what the lock does not match manifest, path dependencies and registries.
+func (s *sync) drift() ([]lockfile.Drift, error) {
+	if !s.project.locked && len(dependencies(s.manifest)) > 0 {
+		return []lockfile.Drift{{Name: lockfile.File, Why: "is missing"}}, nil
+	}
+	drift := lockfile.Satisfies(s.project.lock, s.manifest)
+	for _, row := range s.project.lock.Registries {
+		e, ok := s.entry(row.Name)
+		if row.Name == defaultRegistry && s.ref.URL != "" {
+			e, ok = manifest.Registry{ID: s.ref.ID}, s.ref.ID != ""
+		}
+		if ok && e.ID != "" && e.ID != row.ID {
+			drift = append(drift, lockfile.Drift{Name: name.Name("registry " + row.Name), Why: "has the id " + row.ID + ", not " + e.ID})
+		}
+	}
+	more, err := s.pathDrift()
+	return append(drift, more...), err
+}
+
+// resolve makes a new lock.
+func (s *sync) resolve(ctx context.Context) (*lockfile.Lock, error) {
+	req, err := s.request(ctx)
+	if err != nil {
+		return nil, err
+	}
+	regs, err := s.all(s.manifest)
+	if err != nil {
+		return nil, err
+	}
+	var cats []*catalog.Registry
+	for _, o := range regs {
+		if !o.empty && (o.ID() != "" || s.fresh[o]) {
+			cats = append(cats, o.Registry)
+		}
+	}
+	s.env.UI.Progress("resolving", nil, "resolving")
+	res, err := resolve.Resolve(ctx, catalog.New(cats...), req)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	var rows []lockfile.Registry
+	for _, c := range cats {
+		rows = append(rows, c.Row())
+	}
+	lock := resolve.Lock(res, rows...)
+	if err := sameAuthors(s.project.lock, lock); err != nil {
+		return nil, err
+	}
+	if err := s.denied(ctx, res); err != nil {
+		return nil, err
+	}
+	s.advise(res)
+	return lock, nil
+}
+
+// request says what to resolve.
+func (s *sync) request(ctx context.Context) (resolve.Request, error) {
+	if err := s.readPaths(ctx); err != nil {
+		return resolve.Request{}, err
+	}
+	req := resolve.Request{
+		Paths: s.paths, Overrides: s.manifest.Overrides, MinAge: s.manifest.Policy.MinAge, Now: s.env.Now(), Offline: s.o.Offline,
+		Free: s.o.Free,
+	}
+	for _, d := range dependencies(s.manifest) {
+		dep, err := s.dep(ctx, d, manifest.File)
+		if err != nil {
+			return resolve.Request{}, err
+		}
+		req.Roots = append(req.Roots, dep)
+	}
+	req.Keep(s.project.lock)
+	if s.o.FreeAll {
+		req.Locked = nil
+	}
+	return req, nil
+}
+
+// dep turns a line of a manifest into a question.
+func (s *sync) dep(ctx context.Context, d dependency, from string) (resolve.Dep, error) {
+	dep := resolve.Dep{
+		Key: resolve.Key{Name: d.name}, Constraint: d.Constraint, Author: d.Author, From: from,
+		Dev: d.table == tableDev, Optional: d.table == tableOptional, Path: d.Path,
+	}
+	if d.Path != "" {
+		return dep, nil
+	}
+	o, err := s.named(d.Registry)
+	if err != nil {
+		return dep, err
+	}
+	if o.empty {
+		return dep, fail(exitAbsent, helpOther(d.name), "%s is not in your local registry, which is empty: nothing was published on this machine", d.name)
+	}
+	if err := s.refresh(ctx, o); err != nil {
+		return dep, err
+	}
+	dep.Registry = o.ID()
+	return dep, nil
+}
+
+// helpOther is how to look for a package elsewhere.
+func helpOther(n name.Name) string { return "pkg add " + n.String() + " --registry URL" }
+
+// explain adds to a resolver's error what only the project knows.
+func (s *sync) explain(err error) error {
+	if absent, ok := errors.AsType[*resolve.NotFoundError](err); ok {
+		o, _ := s.named("")
+		switch {
+		case len(absent.Near) > 0 && slices.ContainsFunc(dependencies(s.project.manifest), func(d dependency) bool { return d.name == absent.Name }):
+			return fail(exitAbsent, "pkg remove "+absent.Name.String(), "%w", err)
+		case len(absent.Near) > 0:
+			return fail(exitAbsent, "pkg add "+absent.Near[0], "%w", err)
+		case o != nil && o.local():
+			return fail(exitAbsent, helpOther(absent.Name), "%s is not in your local registry", absent.Name)
+		}
+		return fail(exitAbsent, "pkg info "+absent.Name.String(), "%w", err)
+	}
+	if away, ok := errors.AsType[*resolve.UnavailableError](err); ok && away.Registry != "" && !s.knows(away.Registry) {
+		return fail(exitAbsent, helpOther(away.Name), "%s comes from the registry %s, and nothing says where that is", away.Name, away.Registry)
+	}
+	return err
+}
+
+// knows reports whether a registry of this id is open.
+func (s *sync) knows(id string) bool {
+	for _, o := range s.opened {
+		if o.ID() == id {
+			return true
+		}
+	}
+	return false
+}
+
+// fetch brings what the store lacks.
+func (s *sync) fetch(ctx context.Context, st *store.Store, lock *lockfile.Lock) (fetch.Report, error) {
+	plan := fetch.NewPlan(lock, s.project.keep(lock, s.manifest, s.o.Prod), st)
+	if len(plan.Want) == 0 {
+		return fetch.Report{}, nil
+	}
+	if s.o.Offline {
+		it := plan.Want[0]
+		return fetch.Report{}, fail(exitNetwork, "pkg install", "%s %s is not in the store%s, and --offline forbids to fetch", it.Name, it.Version, more(len(plan.Want)-1))
+	}
+	var sources []swarm.Source
+	for _, row := range lock.Registries {
+		o, err := s.row(row)
+		if err != nil {
+			return fetch.Report{}, err
+		}
+		src, err := s.source(o)
+		if err != nil {
+			return fetch.Report{}, err
+		}
+		sources = append(sources, src)
+	}
+	report, err := fetch.Fetch(ctx, plan, st, sources, func(ev fetch.Event) {
+		s.env.UI.Progress("fetching", fetching{ev.Bytes, ev.Total, ev.Done, ev.Of}, "%s/%s · %d/%d packages", size(ev.Bytes), size(ev.Total), ev.Done, ev.Of)
+	})
+	for _, name := range sorted(report.Dropped) {
+		s.env.UI.Warn("dropped", map[string]string{"source": name, "why": report.Dropped[name]}, "%s sent wrong bytes and was not asked again: %s", name, report.Dropped[name])
+	}
+	return report, err
+}
+
+// fetching is the JSON form of how far a fetch is.
+type fetching struct {
+	Bytes    int64 `json:"bytes"`
+	Total    int64 `json:"total"`
+	Packages int   `json:"packages"`
+	Of       int   `json:"of"`
+}
+
+func more(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (nor are %d more)", n)
+}
+
+// link puts the packages of a lock into the project.
+func (s *sync) link(ctx context.Context, st *store.Store, lock *lockfile.Lock, m *manifest.Manifest) (fetch.LinkReport, error) {
+	if len(lock.Packages) == 0 && !exists(filepath.Join(s.project.dir, modules)) {
+		return fetch.LinkReport{}, nil
+	}
+	direct := make(map[name.Name]bool)
+	for _, d := range dependencies(m) {
+		direct[d.name] = true
+	}
+	return fetch.Link(ctx, s.project.dir, lock, st, fetch.LinkOptions{
+		Mode: s.o.Mode, Keep: s.project.keep(lock, m, s.o.Prod), Direct: func(n name.Name) bool { return direct[n] },
+	})
+}

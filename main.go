@@ -1,0 +1,32 @@
+// Pkg is a peer-to-peer package manager: one binary that publishes, finds, fetches, verifies and locks packages, and runs
+// the registry, the seed, the mirror and the witness besides.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"pkg/cmd"
+)
+
+// version is set by the release build (-ldflags "-X main.version=1.2.3").
+var version string
+
+func main() { os.Exit(process(0)) }
+
+// process gives the commands what they may know of the process. The first interrupt cancels the context, a second one
+// kills. work is the scrypt cost of new encrypted keys, 0 for the default.
+func process(work int) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	dir, _ := os.Getwd() // empty when the folder is gone: Env.Path then says so
+	return cmd.Main(ctx, os.Args[1:], &cmd.Env{
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Environ: os.Environ(), Dir: dir, Now: time.Now, Rand: rand.Reader, Version: version, WorkFactor: work,
+	})
+}
