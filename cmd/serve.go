@@ -22,7 +22,7 @@ func (e *Env) registryServeCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` to listen at", Value: "127.0.0.1:7654"},
 			&cli.StringFlag{Name: "addr-file", Usage: "write the URL to `FILE` once it answers"},
-			&cli.DurationFlag{Name: "checkpoint-interval", Usage: "`TIME` between checkpoints, at least 100ms", Value: 100 * time.Millisecond},
+			&cli.DurationFlag{Name: "checkpoint-interval", Usage: "`TIME` between checkpoints, at least 100ms", Value: registry.DefaultInterval},
 			&cli.IntFlag{Name: "claims-per-hour", Usage: "`NUMBER` of names an author or address may claim, -1 for any; loopback is never limited", Value: 1000},
 			passphraseFlag(),
 		},

@@ -29,6 +29,11 @@ type InitOptions struct {
 	Logger     *slog.Logger     // nil is silent
 }
 
+// DefaultInterval is how often a busy registry that serves many publishes a checkpoint. A commit of 64 packages makes some 140
+// files, which takes 10 to 90 ms depending on the file system: with this interval 64 publishers at once are all recorded in
+// each, with half of it they are not.
+const DefaultInterval = 200 * time.Millisecond
+
 // Config are the settings of an open registry. The zero value is useful.
 type Config struct {
 	Passphrase []byte           // opens the log key if it is encrypted
