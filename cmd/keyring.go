@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"pkg/cmd/ui"
@@ -61,6 +62,9 @@ func (e *Env) signer(c *cli.Context) (keys.Key, error) {
 		if named, err = onlyKey(ring); err != nil {
 			return keys.Key{}, err
 		}
+	}
+	if !exists(filepath.Join(ring.Dir, named+".key")) {
+		return keys.Key{}, fail(exitFailed, "pkg keys list", "there is no key %q in %s", named, ring.Dir)
 	}
 	return ask.unlock(named, func(passphrase []byte) (keys.Key, error) { return ring.Load(named, passphrase) })
 }

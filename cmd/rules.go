@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -33,7 +34,7 @@ type rule func(err error) (ui.Failure, bool)
 func rules() []rule {
 	return []rule{
 		as(func(f *failure) ui.Failure { return ui.Failure{Code: f.Code, Detail: f.Detail, Help: f.Help} }),
-		as(func(u *usageError) ui.Failure { return ui.Failure{Code: exitUsage, Help: or(u.Help, "pkg help")} }),
+		as(func(u *usageError) ui.Failure { return ui.Failure{Code: exitUsage, Help: cmp.Or(u.Help, "pkg help")} }),
 
 		as(func(*keys.TrustError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg registry status"} }),
 		as(func(*tree.HashError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg verify"} }),
@@ -50,7 +51,7 @@ func rules() []rule {
 		as(unavailable),
 
 		as(func(m *manifest.Error) ui.Failure {
-			return ui.Failure{Code: exitFailed, Help: or(m.Help, "pkg help init")}
+			return ui.Failure{Code: exitFailed, Detail: m.Help, Help: "$EDITOR " + manifest.File}
 		}),
 		as(func(l *lockfile.Error) ui.Failure {
 			return ui.Failure{Code: exitFailed, Detail: l.Help, Help: "git checkout -- " + lockfile.File}
@@ -76,7 +77,7 @@ func rules() []rule {
 			return ui.Failure{Code: exitAbsent, Help: "pkg info " + a.Name.String()}
 		}),
 		as(func(r *publish.RefusedError) ui.Failure {
-			return ui.Failure{Code: exitFailed, Help: or(r.Help, "pkg registry status")}
+			return ui.Failure{Code: exitFailed, Detail: r.Help, Help: "pkg registry status"}
 		}),
 		is(registry.ErrLocked, exitFailed, "pkg publish --registry URL"),
 		is(registry.ErrUnsupported, exitFailed, "pkg publish --registry URL"),
@@ -138,12 +139,4 @@ func as[T error](say func(T) ui.Failure) rule {
 // is makes a rule for a sentinel.
 func is(target error, code int, help string) rule {
 	return func(err error) (ui.Failure, bool) { return ui.Failure{Code: code, Help: help}, errors.Is(err, target) }
-}
-
-// or returns the first text that is one.
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
