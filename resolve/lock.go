@@ -25,11 +25,7 @@ func Lock(res *Result, registries ...lockfile.Registry) *lockfile.Lock {
 			row.Root, row.Size, row.Signer = r.Root, r.Size, r.Signer
 		}
 		for _, e := range p.Edges {
-			dep := string(e.Name)
-			if e.Registry != p.Registry && e.Registry != "" {
-				dep = names[e.Registry] + ":" + dep
-			}
-			row.Dependencies = append(row.Dependencies, dep)
+			row.Dependencies = append(row.Dependencies, row.EdgeTo(names[e.Registry], e.Name))
 		}
 		slices.Sort(row.Dependencies)
 		l.Packages = append(l.Packages, row)

@@ -370,10 +370,18 @@ func TestLock(t *testing.T) {
 	}
 	want := []string{
 		"default", "mine",
-		"default/a 1.0.0 [c mine:b] ", "mine/b 1.0.0 [default:d] ", "/c 0.1.0 [default:d] ../c", "default/d 1.0.0 [] ",
+		"default/a 1.0.0 [:c mine:b] ", "mine/b 1.0.0 [default:d] ", "/c 0.1.0 [default:d] ../c", "default/d 1.0.0 [] ",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("Lock (-want +got):\n%s", d)
+	}
+	for _, p := range l.Packages {
+		for _, e := range p.Dependencies {
+			from, n := p.Edge(e)
+			if to, ok := l.Get(n); !ok || to.Registry != from || p.EdgeTo(from, n) != e {
+				t.Errorf("%s has the edge %q, which leads to no row", p.Name, e)
+			}
+		}
 	}
 	var again resolve.Request
 	again.Keep(l)

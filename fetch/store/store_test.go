@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -66,7 +67,8 @@ type hang struct{}
 
 func (hang) Read([]byte) (int, error) {
 	fmt.Println("hanging")
-	select {}
+	<-time.After(time.Hour) // without a timer the runtime may find a deadlock and end the process
+	panic("nobody killed it")
 }
 
 func inMemory(path, content string) tree.File {

@@ -29,6 +29,7 @@ const (
 	maxTries       = 4
 	defaultBackoff = 200 * time.Millisecond
 	defaultIdle    = 30 * time.Second
+	maxRedirects   = 5
 )
 
 // HTTP is a registry or mirror as a source. It asks for many roots in one request, or where that is not offered, for
@@ -279,10 +280,14 @@ var errSilent = errors.New("the server fell silent")
 // do makes one request. A server that does not know the place is errNoBatch; one that may know better later is an error
 // like any of the network's; any other refusal is a permanentError.
 func (h *HTTP) do(ctx context.Context, method string, u *url.URL, body []byte) (*answer, error) {
-	client, idle := h.Client, h.Idle
-	if client == nil {
-		client = &http.Client{}
+	var client http.Client
+	if h.Client != nil {
+		client = *h.Client
 	}
+	if client.CheckRedirect == nil {
+		client.CheckRedirect = checkRedirect
+	}
+	idle := h.Idle
 	if idle == 0 {
 		idle = defaultIdle
 	}
@@ -310,6 +315,17 @@ func (h *HTTP) do(ctx context.Context, method string, u *url.URL, body []byte) (
 		return nil, err
 	}
 	return a, nil
+}
+
+// checkRedirect follows a few redirects, and none that gives up encryption: who listens would learn what is fetched.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return &permanentError{fmt.Errorf("stopped after %d redirects", maxRedirects)}
+	}
+	if req.URL.Scheme != "https" && via[0].URL.Scheme == "https" {
+		return &permanentError{fmt.Errorf("refused a redirect from https to %s", req.URL.Scheme)}
+	}
+	return nil
 }
 
 func refusal(resp *http.Response) error {

@@ -279,6 +279,30 @@ func TestServersThatFailAreGivenUp(t *testing.T) {
 	}
 }
 
+// TestRedirectsKeepEncryption: a server may send us elsewhere, but not from
+// https to http, where everybody sees what is asked for.
+func TestRedirectsKeepEncryption(t *testing.T) {
+	t.Parallel()
+	sh := newShelf(t, 2)
+	plain := serve(t, under(swarm.Handler(sh.s)))
+	var asked atomic.Int32
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		http.Redirect(w, r, plain.Base.JoinPath(r.URL.Path).String(), http.StatusTemporaryRedirect)
+	}))
+	defer secure.Close()
+	base, err := url.Parse(secure.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := &swarm.HTTP{Base: base, Client: secure.Client(), Backoff: time.Millisecond}
+	got, _, err := collect(t.Context(), src, sh.roots)
+	var se *swarm.SourceError
+	if !errors.As(err, &se) || len(got) > 0 || asked.Load() != 1 {
+		t.Errorf("%d packs, %v after %d requests; want a SourceError after one", len(got), err, asked.Load())
+	}
+}
+
 func hugeFile(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		w.WriteHeader(http.StatusMethodNotAllowed)

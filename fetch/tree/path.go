@@ -45,7 +45,7 @@ func nameFault(elem string) string {
 	if windowsDevice(elem) {
 		return "has a name that Windows reserves for a device"
 	}
-	switch asciiLower(elem) {
+	switch fold(elem) { // as a file system may
 	case ".git", "git~1":
 		return "is inside a .git folder, which git would trust"
 	case "pkg_modules":
@@ -66,7 +66,7 @@ func runeFault(r rune) string {
 		return "has a bidirectional control character"
 	case r == 0x2028, r == 0x2029:
 		return "has a line separator"
-	case r == 0xfeff, 0x200b <= r && r <= 0x200d, r == 0x2060:
+	case r == 0xfeff, 0x200b <= r && r <= 0x200d, 0x2060 <= r && r <= 0x206f: // HFS+ skips many of them in names
 		return "has an invisible character"
 	}
 	return ""
@@ -90,15 +90,6 @@ func windowsDevice(elem string) bool {
 	}
 	r, n := utf8.DecodeRuneInString(rest)
 	return n > 0 && n == len(rest) && strings.ContainsRune("0123456789¹²³", r)
-}
-
-func asciiLower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
 }
 
 // fold maps names that some file system takes for one to the same key: NFC and full case folding.

@@ -13,7 +13,8 @@ func TestNamesThatNoPlatformMayMeet(t *testing.T) {
 	for _, bad := range []string{
 		"", ".", "..", "a/b", `a\b`, "a\x00", "a\n", "\x7f", "a\u0085", "\xff", "a\xc0\xaf", "CON", "con", "Con.txt", "aux.", "nul.tar.gz",
 		"COM1", "com9.js", "lpt¹", "CONIN$", "con .txt", "a.", "a ", "a:b", "a<", "a>", `a"`, "a|b", "what?", "*", "a\u202eb", "a\u200fb",
-		"a\u2066", "a\u2028", ".git", ".GIT", "GIT~1", ".g\u200cit", "\ufeffa", "pkg_modules", strings.Repeat("x", 256),
+		"a\u2066", "a\u2028", ".git", ".GIT", "GIT~1", ".g\u200cit", "\ufeffa", ".gi\u206at", "a\u206f", "pkg_modules", "PKG_Modules",
+		"p\u212ag_modules", "pkg_module\u017f", strings.Repeat("x", 256),
 	} {
 		var e *tree.Error
 		if err := tree.CheckName(bad); !errors.As(err, &e) {

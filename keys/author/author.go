@@ -29,9 +29,11 @@
 // # Authority
 //
 // A root set is up to 16 keys of which threshold must sign. A release key signs
-// by itself, until its time is over.
+// by itself, until its time is over. People know and pin a package by the first
+// key of its first root set, the author: it must sign the genesis, or anybody
+// could name the key of another there.
 //
-//	genesis                          the root set it names; more may sign (a scope's owner)
+//	genesis                          the root set it names, its first key included; more may sign (a scope's owner)
 //	release, yank, unyank, deprecate a release key that is not expired, or the root set
 //	keys                             the root set, and the new one, whose hash is next if next was announced
 //	disown, seal                     the root set

@@ -17,6 +17,9 @@ func (s *State) authorise(e Entry, at Recorded) error {
 		if !b.Genesis.Root.Met(e.Signatures) {
 			return s.unauthorised(e, "the genesis is not signed by its own root keys", b.Genesis.Root)
 		}
+		if author := b.Genesis.Root.Keys[0]; !keys.Signed(e.Signatures, author) {
+			return s.unauthorised(e, "the genesis is not signed by the key that the package is to be known by", Single(author))
+		}
 		return nil // others may agree to a claim, as the owner of its scope
 	case KindRelease, KindYank, KindUnyank, KindDeprecate:
 		if err := s.mayRelease(e, at); err != nil {

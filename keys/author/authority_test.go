@@ -1,6 +1,7 @@
 package author_test
 
 import (
+	"bytes"
 	"testing"
 
 	"pkg/keys/author"
@@ -18,6 +19,23 @@ func TestGenesisIsSignedByItsRootSet(t *testing.T) {
 	l.refused("one of two", genesis(set(2, a, b)), a)
 	l.refused("one of two and a stranger", genesis(set(2, a, b)), a, c)
 	l.add(genesis(set(2, a, b)), a, b, c) // c is the owner of its scope
+}
+
+// TestAuthorSignsTheGenesis: whoever may claim a name may name any keys as its
+// root set, so the one by which people know and pin the package must agree.
+func TestAuthorSignsTheGenesis(t *testing.T) {
+	t.Parallel()
+	victim, thief := key(1), key(2)
+	if a, b := victim.Public(), thief.Public(); bytes.Compare(a[:], b[:]) > 0 {
+		victim, thief = thief, victim
+	}
+	l := emptyLog(t)
+	l.refused("by the other root key alone", genesis(set(1, victim, thief)), thief)
+	l.add(genesis(set(1, victim, thief)), victim)
+	if l.state.Author != victim.Author() {
+		t.Errorf("author %s, want %s", l.state.Author, victim.Author())
+	}
+	l.add(release("1.0.0"), thief)
 }
 
 func TestWhoMaySignWhat(t *testing.T) {

@@ -176,7 +176,7 @@ func (s *Server) limit(w *work, remote string) error {
 	if err == nil && addr.Addr().Unmap().IsLoopback() {
 		return nil
 	}
-	claims := map[string]int{}
+	claims, all := map[string]int{}, 0
 	for _, e := range w.entries {
 		if e.Body.Kind != author.KindGenesis {
 			continue
@@ -184,17 +184,20 @@ func (s *Server) limit(w *work, remote string) error {
 		if _, known := s.nameOf(e.ID()); known {
 			continue
 		}
-		for _, k := range e.Body.Genesis.Root.Keys {
-			claims["key "+string(k[:])]++
+		for _, sig := range e.Signatures { // anybody can name the keys of others
+			claims["key "+string(sig.Key[:])]++
 		}
-		claims["address "+network(addr.Addr())]++
+		all++
 	}
+	// The address comes first: keys cost nothing, and one that is refused must not fill the rates with them.
 	now := s.cfg.Now()
+	ok := s.rates.take("address "+network(addr.Addr()), all, now)
 	for who, n := range claims {
-		if !s.rates.take(who, n, now) {
-			return refuse(http.StatusTooManyRequests, "wait a while, then publish again",
-				"more than %d new names in an hour", s.cfg.ClaimsPerHour)
-		}
+		ok = ok && s.rates.take(who, n, now)
+	}
+	if !ok {
+		return refuse(http.StatusTooManyRequests, "wait a while, then publish again",
+			"more than %d new names in an hour", s.cfg.ClaimsPerHour)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"pkg/keys"
 	"pkg/keys/author"
 	"pkg/lockfile/block"
 	"pkg/lockfile/name"
@@ -281,6 +282,37 @@ func TestClaimsAreLimitedButNotFromLoopback(t *testing.T) {
 	}
 	if s.limit(work(5), "127.0.0.1:99") != nil || s.limit(work(6), "[::1]:99") != nil {
 		t.Error("claims from loopback are limited")
+	}
+}
+
+// TestRatesAreNotSpentByOthers: a claim counts for the keys that signed it and
+// not for those it names, and one that is refused for its address counts for no
+// key, or a stranger could use up or push out what others have left.
+func TestRatesAreNotSpentByOthers(t *testing.T) {
+	t.Parallel()
+	s := open(t, newDir(t), Config{ClaimsPerHour: 2})
+	victim := seeded(1)
+	claim := func(n int, key keys.Key, root author.RootSet) *work {
+		e, err := author.Sign(author.Body{Kind: author.KindGenesis, T: 1, Genesis: &author.Genesis{
+			Origin: testOrigin, Name: fmt.Sprintf("name-%d", n), Root: root,
+		}}, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &work{entries: []author.Entry{e}}
+	}
+	for i := range 20 {
+		key := seeded(100 + i)
+		both := author.RootSet{Keys: [][32]byte{key.Public(), victim.Public()}, Threshold: 1}
+		if err := s.limit(claim(i, key, both), "192.0.2.1:99"); (err == nil) != (i < 2) {
+			t.Errorf("claim %d of an address: %v", i, err)
+		}
+	}
+	if n := len(s.rates.buckets); n != 3 {
+		t.Errorf("%d buckets, want those of an address and of the two keys that claimed", n)
+	}
+	if err := s.limit(claim(50, victim, author.Single(victim.Public())), "198.51.100.1:99"); err != nil {
+		t.Errorf("a key that claimed nothing: %v", err)
 	}
 }
 

@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
+	"pkg/keys"
 	"pkg/keys/author"
 	"pkg/keys/namespace"
 	"pkg/lockfile"
@@ -203,6 +207,91 @@ func TestFreshness(t *testing.T) {
 			t.Errorf("a head %d s old: a locked row is not proved: %v", tc.age, err)
 		}
 	}
+}
+
+// transfer gives a name to the owner of key, who releases these versions.
+func transfer(f *fake, n name.Name, key keys.Key, root cid.Cid, versions ...string) {
+	old := f.logs[n]
+	x := author.Index{At: old.at, Pages: []cid.Cid{f.put(author.EncodePage(old.raws))}}
+	delete(f.logs, n)
+	l := f.log(n, key)
+	l.epoch = old.epoch + 1
+	l.former = append(slices.Clone(old.former), namespace.Former{
+		ID: old.state.ID, Size: old.state.Size, Log: old.state.LogRoot(), Index: f.put(x.Encode()),
+	})
+	for _, v := range versions {
+		f.append(l, author.Body{Kind: author.KindRelease, Release: &author.Release{Version: v, Root: root, Size: 1, Files: 1}})
+	}
+	f.commit()
+}
+
+func TestFormerLogsStay(t *testing.T) {
+	t.Parallel()
+	other := standard(t).logs["b"]
+	for what, change := range map[string]func(*namespace.Record){
+		"hides": func(r *namespace.Record) { r.Former = nil },
+		"adds": func(r *namespace.Record) {
+			r.Former = append(r.Former, namespace.Former{ID: other.state.ID, Size: other.state.Size, Log: other.state.LogRoot(), Index: r.Index})
+		},
+		"replaces": func(r *namespace.Record) { r.Former[0].ID = other.state.ID },
+		"hides after a transfer": func(r *namespace.Record) {
+			r.Epoch, r.Former = 2, []namespace.Former{{ID: r.ID, Size: r.Size, Log: r.Log, Index: r.Index}}
+			r.ID = other.state.ID
+		},
+	} {
+		f := standard(t)
+		transfer(f, "a", testKey(9), row(t, f, "a", "1.0.0").Root, "2.0.0")
+		c := newClient(t)
+		versions(t, c.open(f.source()), "a")
+		f.logs["a"].former = slices.Clone(f.logs["a"].former)
+		f.extra["a"] = change
+		f.commit()
+		_, err := c.open(f.source()).Package(t.Context(), "a")
+		if _, ok := errors.AsType[*keys.TrustError](err); !ok || !strings.Contains(err.Error(), "held the name before") {
+			t.Errorf("a record that %s a former log: %v", what, err)
+		}
+	}
+}
+
+func TestVersionsOfAFormerOwnerAreNotReleasedAgain(t *testing.T) {
+	t.Parallel()
+	f := standard(t)
+	was := row(t, f, "a", "1.0.0")
+	transfer(f, "a", testKey(9), row(t, f, "b", "1.0.0").Root, "1.0.0", "2.0.0")
+	p, err := newClient(t).open(f.source()).Package(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rel := p.Releases[0]; len(p.Releases) != 3 || !rel.Root.Equals(was.Root) || rel.Author != was.Author {
+		t.Errorf("1.0.0 is %s by %s, want %s by %s", rel.Root, rel.Author, was.Root, was.Author)
+	}
+}
+
+// TestAnotherRunIsAhead: what another process proved meanwhile, under a later
+// head, contradicts nothing; without that head it is a rollback.
+func TestAnotherRunIsAhead(t *testing.T) {
+	t.Parallel()
+	f := standard(t)
+	old := f.fork()
+	f.release("a 1.2.0", "")
+	f.commit()
+	c := newClient(t)
+	slow := c.open(old.source())
+	if _, _, err := slow.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := versions(t, c.open(f.source()), "a"); got != "1.0.0 1.1.0 1.2.0" {
+		t.Fatalf("a has %s", got)
+	}
+	if got := versions(t, slow, "a"); got != "1.0.0 1.1.0" {
+		t.Errorf("a has %s, want what the head of this run says", got)
+	}
+	if got := versions(t, c.open(f.source()), "a"); got != "1.0.0 1.1.0 1.2.0" {
+		t.Errorf("a has %s: what was proved later was forgotten", got)
+	}
+	clear(c.memory.seen)
+	_, err := c.open(old.source()).Package(t.Context(), "a")
+	wantTrust(t, err, "hidden")
 }
 
 func TestTransferredNames(t *testing.T) {

@@ -152,11 +152,16 @@ func (d *Disk) Evidence(e *keys.TrustError) (string, error) {
 	}
 	h := sha256.Sum256([]byte(all.String()))
 	dir := filepath.Join(d.dir, "evidence", hex.EncodeToString(h[:8]))
-	for _, x := range e.Evidence {
+	taken := map[string]bool{"README": true}
+	for i, x := range e.Evidence {
 		name := filepath.Base(filepath.FromSlash(x.Name))
 		if !filepath.IsLocal(name) || name == "." {
 			name = "evidence"
 		}
+		if taken[name] { // as the tiles of two levels
+			name = fmt.Sprintf("%d-%s", i, name)
+		}
+		taken[name] = true
 		if err := write(filepath.Join(dir, name), x.Data, true); err != nil {
 			return "", err
 		}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,6 +146,36 @@ func TestDiskKeepsEvidence(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(path, "head served")); err != nil || string(b) != "theirs" {
 		t.Errorf("evidence %q, %v", b, err)
+	}
+}
+
+func TestDiskKeepsEvidenceOfOneName(t *testing.T) {
+	t.Parallel()
+	e := &keys.TrustError{Subject: "a", What: "tiles lie", Evidence: []keys.Evidence{
+		{Name: "tile/0/000", Data: []byte("zero")},
+		{Name: "tile/1/000", Data: []byte("one")},
+		{Name: "README", Data: []byte("two")},
+	}}
+	path, err := catalog.NewDisk(t.TempDir()).Evidence(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, f := range files {
+		b, err := os.ReadFile(filepath.Join(path, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, string(b))
+	}
+	for _, x := range e.Evidence {
+		if !slices.Contains(all, string(x.Data)) {
+			t.Errorf("%s is lost, kept are %q", x.Name, all)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -112,6 +113,9 @@ func (r *Registry) update(ctx context.Context, names []name.Name, local bool) ma
 			continue
 		}
 		old := r.atHand(n)
+		if r.ahead(ctx, old) {
+			old = nil
+		}
 		e, err := r.lookup(ctx, n, old)
 		if err != nil {
 			fails[n] = err
@@ -148,6 +152,18 @@ func (r *Registry) update(ctx context.Context, names []name.Name, local bool) ma
 	return fails
 }
 
+// ahead reports whether e was proved under a later head than that of this run,
+// by another process, which remembered that head. What such a head says is no
+// rule for an earlier one; an entry without its head is, or a rollback would go
+// unseen.
+func (r *Registry) ahead(ctx context.Context, e *entry) bool {
+	if e == nil || e.At <= r.size() {
+		return false
+	}
+	seen, err := r.cfg.Heads.Load(ctx, r.id)
+	return err == nil && uint64(sizeOf(seen)) >= e.At //nolint:gosec // a size is not negative
+}
+
 // lookup reads the record of a name in the map (step 6) and checks that it
 // continues what was known of the name (step 7).
 func (r *Registry) lookup(ctx context.Context, n name.Name, old *entry) (*entry, error) {
@@ -174,7 +190,35 @@ func (r *Registry) lookup(ctx context.Context, n name.Name, old *entry) (*entry,
 	if rec.Epoch > known.Epoch && isFormer(rec, known.ID) {
 		known = namespace.Known{Epoch: known.Epoch} // a transfer; who holds it in a lock is asked there
 	}
-	return e, rec.Check(string(n), known)
+	if err := rec.Check(string(n), known); err != nil {
+		return nil, err
+	}
+	return e, r.checkFormer(n, old, rec)
+}
+
+// checkFormer checks that the logs that held a name before are those known, and
+// after transfers also the one that held it then: a log left out hides versions,
+// and one that comes from nowhere adds some.
+func (r *Registry) checkFormer(n name.Name, old *entry, rec *namespace.Record) error {
+	var known, now [][32]byte
+	for _, f := range old.record.Former {
+		known = append(known, f.ID)
+	}
+	for _, f := range rec.Former {
+		now = append(now, f.ID)
+	}
+	later := rec.Epoch > old.record.Epoch
+	if later {
+		known = append(known, old.record.ID)
+	}
+	if len(now) >= len(known) && slices.Equal(known, now[:len(known)]) && (later || len(now) == len(known)) {
+		return nil
+	}
+	return &keys.TrustError{
+		Subject: string(n), What: "the registry changed which logs held the name before",
+		Ours: fmt.Sprintf("packages %x", known), Theirs: fmt.Sprintf("packages %x", now),
+		Evidence: []keys.Evidence{{Name: "head", Data: r.head.Raw}, {Name: "record known here", Data: old.Record}, {Name: "record", Data: rec.Encode()}},
+	}
 }
 
 func isFormer(rec *namespace.Record, id [32]byte) bool {

@@ -29,7 +29,8 @@ func (r *Registry) toPackage(n name.Name, e *entry) *resolve.Package {
 		p.Status = resolve.Removed
 	}
 	seen := make(map[string]bool)
-	for _, s := range slices.Concat([]*author.State{e.State}, e.Former) {
+	// Oldest first: a version of a former owner cannot be released again.
+	for _, s := range slices.Concat(e.Former, []*author.State{e.State}) {
 		for i := range s.Releases {
 			rel := r.toRelease(s, &s.Releases[i])
 			if seen[rel.Version.Core()] {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"pkg/keys"
 	"pkg/keys/author"
@@ -73,7 +72,7 @@ func (r *Registry) prove(ctx context.Context, row *lockfile.Package, edges bool)
 	}
 	err := compare(row, rel, r.names[row.Name].state(row.ID))
 	if err == nil {
-		err = compareEdges(row, rel, edges)
+		err = r.compareEdges(row, rel, edges)
 	}
 	if err != nil {
 		return fmt.Errorf("registry %s: %w", r.label(), err)
@@ -154,29 +153,37 @@ func compare(row *lockfile.Package, rel *author.Released, s *author.State) error
 	return nil
 }
 
-// compareEdges checks that the row depends on nothing its release does not, and
-// with all set that it leaves nothing out that is not optional.
-func compareEdges(row *lockfile.Package, rel *author.Released, all bool) error {
-	distrust := func(what, n string) error {
+// compareEdges checks that the row depends on nothing its release does not, on
+// each from the registry that the release means, unless the project puts a path
+// in its place, and with all set that it leaves nothing out that is not optional.
+// Which id the lock's names of other registries stand for is not known here.
+func (r *Registry) compareEdges(row *lockfile.Package, rel *author.Released, all bool) error {
+	distrust := func(what string, n name.Name) error {
 		return &keys.TrustError{
 			Subject: fmt.Sprintf("%s %s", row.Name, row.Version),
 			What:    fmt.Sprintf("the lock %s a dependency on %s", what, n),
 		}
 	}
-	edges := make(map[string]bool, len(row.Dependencies))
+	edges := make(map[name.Name]string, len(row.Dependencies))
 	for _, e := range row.Dependencies {
-		edges[e[strings.LastIndexByte(e, ':')+1:]] = true
+		from, n := row.Edge(e)
+		edges[n] = from
 	}
-	known := make(map[string]bool, len(rel.Release.Deps))
+	known := make(map[name.Name]bool, len(rel.Release.Deps))
 	for _, d := range rel.Release.Deps {
-		known[string(d.Name)] = true
-		if all && !d.Optional && !edges[string(d.Name)] {
-			return distrust("leaves out", string(d.Name))
+		known[d.Name] = true
+		from, there := edges[d.Name]
+		own := d.Registry == "" || d.Registry == r.id
+		switch {
+		case all && !d.Optional && !there:
+			return distrust("leaves out", d.Name)
+		case there && from != "" && own != (from == row.Registry):
+			return distrust("takes from the wrong registry", d.Name)
 		}
 	}
-	for _, e := range slices.Sorted(maps.Keys(edges)) {
-		if !known[e] {
-			return distrust("invents", e)
+	for _, n := range slices.Sorted(maps.Keys(edges)) {
+		if !known[n] {
+			return distrust("invents", n)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"pkg/keys/author"
 	"pkg/lockfile"
 	"pkg/lockfile/name"
 	"pkg/resolve"
@@ -46,6 +47,7 @@ func TestProve(t *testing.T) {
 		"version":             func(p *lockfile.Package) { p.Version = mustVersion(t, "1.1.0+build") },
 		"registry does not":   func(p *lockfile.Package) { p.Name = "gone" },
 		"invents a dependenc": func(p *lockfile.Package) { p.Dependencies = append([]string{"x:evil"}, p.Dependencies...) },
+		"the wrong registry":  func(p *lockfile.Package) { p.Dependencies = []string{"x:b", "c"} },
 		"leaves out a depend": func(p *lockfile.Package) { p.Dependencies = p.Dependencies[:1] },
 	} {
 		c := newClient(t)
@@ -86,5 +88,39 @@ func TestProveWhatIsNotYetHere(t *testing.T) {
 	err = c.open(nil).Prove(t.Context(), row(t, f, "a", "1.2.0"))
 	if e, ok := errors.AsType[*resolve.UnavailableError](err); !ok || !e.Offline {
 		t.Errorf("offline: %v, want unavailable", err)
+	}
+}
+
+// TestProveWhereDependenciesComeFrom: a dependency comes from the registry that
+// the release names, else from the release's own, or from a path of the project.
+func TestProveWhereDependenciesComeFrom(t *testing.T) {
+	t.Parallel()
+	f := standard(t)
+	f.append(f.logs["c"], author.Body{Kind: author.KindRelease, Release: &author.Release{
+		Version: "2.1.0", Root: row(t, f, "b", "1.0.0").Root, Size: 1, Files: 1,
+		Deps: []author.Dependency{
+			{Name: "far", Constraint: "^1", Registry: newFake(t, "elsewhere.test").id},
+			{Name: "near", Constraint: "^1", Registry: f.id},
+		},
+	}})
+	f.commit()
+	for _, tc := range []struct {
+		edges []string
+		bad   bool
+	}{
+		{edges: []string{"near", "x:far"}},
+		{edges: []string{":near", "x:far"}},
+		{edges: []string{":far", "near"}},
+		{edges: []string{"far", "near"}, bad: true},
+		{edges: []string{"x:far", "x:near"}, bad: true},
+	} {
+		p := row(t, f, "c", "2.1.0")
+		p.Dependencies = tc.edges
+		err := newClient(t).open(f.source()).ProveAll(t.Context(), []lockfile.Package{p})
+		if tc.bad {
+			wantTrust(t, err, "the wrong registry")
+		} else if err != nil {
+			t.Errorf("%v: %v", tc.edges, err)
+		}
 	}
 }
