@@ -64,9 +64,17 @@ func (s *sync) readPaths(ctx context.Context) error {
 
 // pathDrift says in what the lock does not match the manifests of path dependencies.
 func (s *sync) pathDrift() ([]lockfile.Drift, error) {
+	declared, err := s.declaredPaths()
+	if err != nil {
+		return nil, err
+	}
 	var drift []lockfile.Drift
 	for _, p := range s.project.lock.Packages {
 		if p.Path == "" {
+			continue
+		}
+		if declared[p.Name] != p.Path {
+			drift = append(drift, lockfile.Drift{Name: p.Name, Why: "is the folder " + p.Path + ", which no manifest names"})
 			continue
 		}
 		_, m, err := s.env.readManifest(filepath.Join(s.project.dir, filepath.FromSlash(p.Path)))
@@ -78,6 +86,32 @@ func (s *sync) pathDrift() ([]lockfile.Drift, error) {
 		}
 	}
 	return drift, nil
+}
+
+// declaredPaths returns the folders that the manifest and those of path dependencies name, so that a lock alone can bring no
+// folder in.
+func (s *sync) declaredPaths() (map[name.Name]string, error) {
+	declared := make(map[name.Name]string)
+	queue := []string{"."}
+	for at := 0; at < len(queue); at++ {
+		rel, m := queue[at], s.manifest
+		if at > 0 {
+			var err error
+			if _, m, err = s.env.readManifest(filepath.Join(s.project.dir, filepath.FromSlash(rel))); err != nil {
+				return nil, fmt.Errorf("path dependency %s: %w", rel, err)
+			}
+		}
+		for _, d := range dependencies(m) {
+			if d.Path == "" || at > 0 && d.table == tableDev {
+				continue
+			}
+			if _, ok := declared[d.name]; !ok {
+				declared[d.name] = path.Join(rel, d.Path)
+				queue = append(queue, declared[d.name])
+			}
+		}
+	}
+	return declared, nil
 }
 
 // pathWhy says why a row of a path dependency does not match its manifest, or nothing.
