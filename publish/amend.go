@@ -2,7 +2,9 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"pkg/keys/author"
 	"pkg/lockfile/name"
@@ -10,12 +12,14 @@ import (
 )
 
 // Yank marks a version so that it is chosen no more unless a lock holds it.
-// A version that is yanked already is left alone.
+// A version that is yanked already is left alone, which AlreadyThere says; the
+// receipt's entry is then that of the release.
 func Yank(ctx context.Context, o Options, n name.Name, v semver.Version, reason string) (*Receipt, error) {
 	return yank(ctx, o, n, v, reason, author.KindYank)
 }
 
-// Unyank takes a yank back.
+// Unyank takes a yank back. A version that is not yanked is left alone, as by
+// Yank.
 func Unyank(ctx context.Context, o Options, n name.Name, v semver.Version, reason string) (*Receipt, error) {
 	return yank(ctx, o, n, v, reason, author.KindUnyank)
 }
@@ -41,11 +45,23 @@ func yank(ctx context.Context, o Options, n name.Name, v semver.Version, reason 
 	return r, nil
 }
 
+// ErrNoMessage says that a deprecation has no message.
+var ErrNoMessage = errors.New("the message is empty: say why, or what to do instead")
+
 // Deprecate attaches a message to the versions that a constraint matches, and
-// names what to use instead; both are shown to whoever installs them.
+// names what to use instead; both are shown to whoever installs them. It takes
+// a message, and no use or the name of a package.
 func Deprecate(ctx context.Context, o Options, n name.Name, versions, message, use string) (*Receipt, error) {
 	if _, err := semver.ParseConstraint(versions); err != nil {
 		return nil, fmt.Errorf("deprecate %s: %w", n, err)
+	}
+	if strings.TrimSpace(message) == "" {
+		return nil, fmt.Errorf("deprecate %s: %w", n, ErrNoMessage)
+	}
+	if use != "" {
+		if _, err := name.Parse(use); err != nil {
+			return nil, fmt.Errorf("deprecate %s: use: %w", n, err)
+		}
 	}
 	want := author.Deprecate{Versions: versions, Message: message, Use: use}
 	c := &change{o: o, name: n}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"pkg/fetch/tree"
+	"pkg/keys"
 	"pkg/keys/author"
 	"pkg/lockfile/manifest"
 	"pkg/lockfile/name"
@@ -18,8 +20,9 @@ import (
 
 const manifestLimit = 64 << 10 // bytes of pkg.toml; lockfile/manifest has the same limit
 
-// Check reads and checks the package in dir: manifest, path rules, limits and
-// root. It needs neither key nor network and writes nothing.
+// Check reads and checks the package in dir: manifest, path rules, limits, root
+// and the length of the entry. It needs neither key nor network and writes
+// nothing.
 func Check(ctx context.Context, dir string) (*Draft, error) {
 	d, err := read(dir)
 	if err != nil {
@@ -28,7 +31,44 @@ func Check(ctx context.Context, dir string) (*Draft, error) {
 	if d.Summary, err = tree.Root(ctx, d.Files, tree.Default()); err != nil {
 		return nil, fmt.Errorf("check %s: %w", dir, err)
 	}
+	if err := d.checkLength(); err != nil {
+		return nil, fmt.Errorf("check %s: %w", dir, err)
+	}
 	return d, nil
+}
+
+// checkLength tries the entry with the ids of registries that are not known yet
+// made up: all are of one length.
+func (d *Draft) checkLength() error {
+	ids := map[string]string{}
+	for _, deps := range []map[name.Name]manifest.Dependency{d.Manifest.Dependencies, d.Manifest.OptionalDependencies} {
+		for _, dep := range deps {
+			ids[dep.Registry] = d.Summary.Root.String()
+		}
+	}
+	r, err := d.release(Options{Registries: ids})
+	if err != nil {
+		return err
+	}
+	return fits(r)
+}
+
+// fits refuses a release that no entry can hold, wherever it will stand in the
+// log: it is tried at the last place and signed with a key that means nothing.
+func fits(r *author.Release) error {
+	b := author.Body{Pkg: [32]byte{1}, I: author.MaxSize - 1, T: math.MaxUint32, Kind: author.KindRelease, Release: r}
+	_, err := author.Sign(b, keys.FromSeed([32]byte{1}))
+	if err == nil {
+		return nil
+	}
+	// There is no type for the length; a test holds the words.
+	var size int
+	if _, length, ok := strings.Cut(err.Error(), "envelope of "); ok {
+		if n, _ := fmt.Sscanf(length, "%d bytes", &size); n == 1 {
+			return fmt.Errorf("too many dependencies or too long texts: the entry has %d bytes, %d is the limit", size, author.MaxEntry)
+		}
+	}
+	return fmt.Errorf("no entry can say what the manifest says: %w", err)
 }
 
 // read reads the manifest and finds the files.
@@ -103,7 +143,7 @@ func (d *Draft) depend(o Options, r *author.Release, n name.Name, dep manifest.D
 		if id == "" {
 			return fmt.Errorf("the id of the registry %q, which %s comes from, is not known: a release names registries by id", dep.Registry, n)
 		}
-		if id == o.Catalog.ID() {
+		if o.Catalog != nil && id == o.Catalog.ID() {
 			id = "" // the publisher's own
 		}
 	}

@@ -73,7 +73,7 @@ type Receipt struct {
 	Commit       uint64   // commit of the namespace log that recorded it
 	NewName      bool     // the name was claimed by this publication
 	NewScope     bool     // so was its scope
-	AlreadyThere bool     // it was recorded before; nothing was sent
+	AlreadyThere bool     // it was so before; nothing was sent, and Entry may be an older one
 	Warnings     []string // sentences for people
 }
 
@@ -140,6 +140,9 @@ func publish(ctx context.Context, o Options, draft *Draft, pack *packFile) (*Rec
 	release, err := draft.release(o)
 	if err != nil {
 		return nil, err
+	}
+	if err := fits(release); err != nil {
+		return nil, fmt.Errorf("publish %s: %w", p.Name, err)
 	}
 	c := &change{o: o, name: p.Name, packs: []Pack{pack.pack()}, claim: true}
 	c.done = func(s *author.State) (uint64, bool, error) { return released(s, p.Name, p.Version, draft.Summary.Root) }

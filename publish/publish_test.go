@@ -6,11 +6,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pkg/keys"
+	"pkg/lockfile/name"
 	"pkg/lockfile/semver"
 	"pkg/publish"
 	"pkg/publish/registry"
@@ -217,6 +220,91 @@ func TestYankAndDeprecate(t *testing.T) {
 	}
 	if _, err := publish.Yank(t.Context(), o, "a", v2, ""); !errors.As(err, &absent) {
 		t.Errorf("yank an absent version: %v", err)
+	}
+}
+
+func TestYankAndUnyankTwiceSaySo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options(t, 1)
+	mustPublish(t, o, project(t, "a", "1.0.0", "one", ""))
+	v, err := semver.Parse("1.0.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range []struct {
+		do    func(context.Context, publish.Options, name.Name, semver.Version, string) (*publish.Receipt, error)
+		there bool
+	}{{publish.Unyank, true}, {publish.Yank, false}, {publish.Yank, true}, {publish.Unyank, false}, {publish.Unyank, true}} {
+		r, err := step.do(t.Context(), o, "a", v, "why")
+		if err != nil || r.AlreadyThere != step.there {
+			t.Fatalf("step %d: %+v %v, want AlreadyThere = %v", i, r, err, step.there)
+		}
+	}
+	if s, _, err := o.Catalog.State(t.Context(), "a"); err != nil || s.Size != 4 {
+		t.Errorf("%+v %v, want 4 entries", s, err)
+	}
+}
+
+func TestDeprecateRefusesBeforeItSigns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options(t, 1)
+	mustPublish(t, o, project(t, "a", "1.0.0", "one", ""))
+	for _, c := range []struct{ versions, message, use string }{
+		{"*", "old", "BAD NAME"}, {"*", "old", "b@2"}, {"*", "old", "scope/"}, {"*", "", ""}, {"*", " \n", "b"}, {"not one", "old", ""}, {"", "old", ""},
+	} {
+		if r, err := publish.Deprecate(t.Context(), o, "a", c.versions, c.message, c.use); err == nil {
+			t.Errorf("deprecate %+v: %+v", c, r)
+		}
+	}
+	var bad *name.Error
+	if _, err := publish.Deprecate(t.Context(), o, "a", "*", "old", "BAD NAME"); !errors.As(err, &bad) {
+		t.Errorf("a bad name: %v, want a *name.Error", err)
+	}
+	if _, err := publish.Deprecate(t.Context(), o, "a", "*", "", ""); !errors.Is(err, publish.ErrNoMessage) {
+		t.Errorf("no message: %v", err)
+	}
+	if n := w.server.Status().Size; n != 2 {
+		t.Errorf("%d commits, want the 2 of before", n)
+	}
+}
+
+func TestAnEntryThatIsTooLongIsRefusedByCheck(t *testing.T) {
+	t.Parallel()
+	deps := func(n int, more string) string {
+		var b strings.Builder
+		b.WriteString("[dependencies]\n")
+		for i := range n {
+			fmt.Fprintf(&b, "%s-%03d = { version = \"^1.0.0\"%s }\n", strings.Repeat("d", 50), i, more)
+		}
+		return b.String()
+	}
+	w := newWorld(t)
+	o := w.options(t, 1)
+	for what, c := range map[string]struct {
+		more string
+		ok   bool
+	}{
+		"few":        {deps(50, ""), true},
+		"too many":   {deps(200, ""), false},
+		"registries": {deps(60, ", registry = \"other\"") + "[registries]\nother = { url = \"https://example.org\" }\n", false},
+	} {
+		dir := project(t, "a", "1.0.0", "x", c.more)
+		_, err := publish.Check(t.Context(), dir)
+		if (err == nil) != c.ok || err != nil && (!strings.Contains(err.Error(), "too many dependencies") || !strings.Contains(err.Error(), "8192")) {
+			t.Errorf("check %s: %v", what, err)
+		}
+		if c.ok {
+			continue
+		}
+		o.Dir = dir
+		o.Registries = map[string]string{"other": w.server.ID()[:58] + "a"}
+		var steps []string
+		o.Events = func(e publish.Event) { steps = append(steps, e.Step) }
+		if _, err := publish.Publish(t.Context(), o); err == nil || !strings.Contains(err.Error(), "too many dependencies") || slices.Contains(steps, "sign") {
+			t.Errorf("publish %s: %v, steps %q", what, err, steps)
+		}
 	}
 }
 

@@ -45,8 +45,8 @@ func (c *clock) add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// newDir makes a registry and returns its directory.
-func newDir(tb testing.TB) string {
+// newParent makes a directory for registries.
+func newParent(tb testing.TB) string {
 	tb.Helper()
 	parent, err := os.MkdirTemp("", "registry") //nolint:usetesting // removed below, more than once if need be
 	if err != nil {
@@ -62,7 +62,13 @@ func newDir(tb testing.TB) string {
 		}
 		tb.Error(err)
 	})
-	dir := filepath.Join(parent, "reg")
+	return parent
+}
+
+// newDir makes a registry and returns its directory.
+func newDir(tb testing.TB) string {
+	tb.Helper()
+	dir := filepath.Join(newParent(tb), "reg")
 	if _, err := Init(tb.Context(), dir, testOrigin, InitOptions{Now: newClock().now}); err != nil {
 		tb.Fatalf("Init: %v", err)
 	}

@@ -69,9 +69,12 @@ func Embedded(ctx context.Context, dir string, cfg Config) (*Server, error) {
 	if err := s.acquire(ctx); err != nil {
 		return nil, fmt.Errorf("embedded registry %s: %w", dir, err)
 	}
-	_, missing := os.Stat(filepath.Join(dir, settingsFile))
-	_, marked := os.Stat(filepath.Join(dir, incomplete))
-	if missing != nil || marked == nil {
+	marked := exists(filepath.Join(dir, incomplete))
+	if marked && s.whole() {
+		if err := s.unmark(); err != nil {
+			return nil, fmt.Errorf("embedded registry %s: %w", dir, errors.Join(err, s.release()))
+		}
+	} else if marked || !s.made() {
 		if err := s.create(ctx, LocalOrigin); err != nil {
 			return nil, fmt.Errorf("embedded registry %s: %w", dir, errors.Join(err, s.release()))
 		}
@@ -118,6 +121,17 @@ func (s *Server) create(ctx context.Context, origin string) error {
 	if err := s.finishPending(ctx); err != nil {
 		return err
 	}
+	return s.unmark()
+}
+
+// whole reports whether an interrupted creation lacked only its last step. The
+// head is written durably after all the rest; somebody may have read it.
+func (s *Server) whole() bool {
+	return exists(filepath.Join(s.public, "head")) && exists(filepath.Join(s.dir, settingsFile)) && exists(Signed(s.dir)) && s.complete() == nil
+}
+
+// unmark ends the creation.
+func (s *Server) unmark() error {
 	if err := os.Remove(filepath.Join(s.dir, incomplete)); err != nil {
 		return err
 	}
@@ -137,12 +151,13 @@ func (s *Server) clear() error {
 		return errors.New("there is a registry already")
 	}
 	for _, e := range names {
-		if unmarked != nil && e.Name() != "lock" {
+		if unmarked != nil && e.Name() != "lock" && !isTemp(e, incomplete) {
 			return fmt.Errorf("the directory is not empty: it has %q", e.Name())
 		}
 	}
 	if _, err := os.Stat(Signed(s.dir)); err == nil && unmarked != nil {
-		return fmt.Errorf("%s exists: a registry was here, and its log must not be begun anew", Signed(s.dir))
+		why := Signed(s.dir) + " exists: a registry was here, and its log must not be begun anew"
+		return &DamageError{Dir: s.dir, Why: why, Help: s.restore(".")}
 	}
 	if err := s.disk.Replace(marker, nil, 0o600); err != nil {
 		return err
@@ -154,7 +169,7 @@ func (s *Server) clear() error {
 			}
 		}
 	}
-	if err := os.Remove(Signed(s.dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.clearSigned(); err != nil {
 		return err
 	}
 	for _, d := range []string{s.public, s.blocks.dir, filepath.Join(s.public, "trust"), Content(s.dir)} {
@@ -163,6 +178,30 @@ func (s *Server) clear() error {
 		}
 	}
 	return os.Symlink(filepath.Join("..", "store", "packs"), filepath.Join(s.public, "packs"))
+}
+
+// isTemp reports whether e is what a crash left of writing the file base: it has
+// the name that package file gives, and only who holds the lock writes it.
+func isTemp(e fs.DirEntry, base string) bool {
+	random, ok := strings.CutPrefix(e.Name(), "."+base+".tmp")
+	return ok && e.Type().IsRegular() && random != "" && strings.Trim(random, "0123456789") == ""
+}
+
+// clearSigned removes the signer's record and what a crash left of writing it.
+func (s *Server) clearSigned() error {
+	dir, base := filepath.Split(Signed(s.dir))
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == base || isTemp(e, base) {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // newLogKey makes and saves the log's key.

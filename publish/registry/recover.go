@@ -35,21 +35,21 @@ func (s *Server) recover(ctx context.Context) error {
 	}
 	last, err := s.lastCommit(ctx, records)
 	if err != nil {
-		return err
+		return s.damaged(err)
 	}
 	signed, err := s.guard.last()
 	if err != nil {
-		return err
+		return s.unsigned(err)
 	}
 	if err := s.checkSigned(signed, last); err != nil {
 		return err
 	}
 	if _, err := s.blocks.Get(ctx, last.commit.M); err != nil {
-		return fmt.Errorf("the map of the last commit: %w", err)
+		return s.damaged(fmt.Errorf("the map of the last commit: %w", err))
 	}
 	published, err := s.readHead(last)
 	if err != nil {
-		return err
+		return s.damaged(err)
 	}
 	if !published {
 		s.pending = &last
@@ -57,7 +57,17 @@ func (s *Server) recover(ctx context.Context) error {
 			return fmt.Errorf("finish the last commit: %w", err)
 		}
 	}
-	return s.learnAll(ctx)
+	return s.damaged(s.learnAll(ctx))
+}
+
+// unsigned says that the signer's record is missing or cannot be read.
+func (s *Server) unsigned(err error) error {
+	var refused *guardError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	to := Signed(s.dir)
+	return &DamageError{Dir: s.dir, Why: err.Error(), Help: "cp -a " + shell("BACKUP/"+filepath.Base(to)) + " " + shell(to), err: err}
 }
 
 // lastCommit returns the last commit that must stand.
@@ -99,11 +109,11 @@ func (s *Server) lastCommit(ctx context.Context, records []record) (record, erro
 func (s *Server) checkSigned(signed *signedTree, last record) error {
 	switch {
 	case signed == nil && last.commit.N > 0:
-		return s.guard.refuse("there is no record, though the log has %d leaves: "+
-			"a registry is moved together with it, and a copy must not sign", last.commit.N+1)
+		return s.unsigned(s.guard.refuse("there is no record, though the log has %d leaves: "+
+			"a registry is moved together with it, and a copy must not sign", last.commit.N+1))
 	case signed != nil && signed.size > last.commit.N+1:
-		return s.guard.refuse("size %d was signed, but the log has %d leaves: "+
-			"the directory is an older copy, and going on from it would be a fork", signed.size, last.commit.N+1)
+		return s.damaged(s.guard.refuse("size %d was signed, but the log has %d leaves: "+
+			"the directory is an older copy, and going on from it would be a fork", signed.size, last.commit.N+1))
 	}
 	return nil
 }
@@ -120,7 +130,11 @@ func (s *Server) readHead(last record) (bool, error) {
 	}
 	head, err := namespace.OpenHead(raw, s.trust)
 	if err != nil {
-		return false, fmt.Errorf("the published head: %w", err)
+		// The next start makes the head anew, from log and journal.
+		path := filepath.Join(s.public, "head")
+		return false, &DamageError{
+			Dir: s.dir, Why: "public/head cannot be used: " + err.Error(), Help: "mv " + shell(path) + " " + shell(path+".damaged"), err: err,
+		}
 	}
 	if head.Commit.N > last.commit.N {
 		return false, fmt.Errorf("the published head has %d leaves, the log %d: the directory is damaged",

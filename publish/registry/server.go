@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -164,40 +165,60 @@ func (s *Server) release() error {
 	return s.lock.Unlock()
 }
 
-// load reads settings and trust roots.
+// load reads settings and trust roots. The error wraps fs.ErrNotExist if there
+// is no registry at all.
 func (s *Server) load() error {
-	if _, err := os.Stat(filepath.Join(s.dir, incomplete)); err == nil {
-		return errors.New("its creation was interrupted; run init again")
+	if exists(filepath.Join(s.dir, incomplete)) {
+		return &DamageError{Dir: s.dir, Why: "its creation was interrupted", Help: "pkg registry init " + shell(s.dir) + " --origin NAME"}
 	}
 	b, err := os.ReadFile(filepath.Join(s.dir, settingsFile))
+	if errors.Is(err, fs.ErrNotExist) && s.made() {
+		return s.missing(settingsFile)
+	}
 	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(b, &s.settings); err != nil {
-		return fmt.Errorf("%s: %w", settingsFile, err)
+		return s.unusable(settingsFile, err)
 	}
-	s.trust, err = readTrust(s.public, s.settings.ID)
-	return err
+	if s.settings.ID == "" || s.settings.Origin == "" {
+		return s.unusable(settingsFile, errors.New("it has no id or no origin"))
+	}
+	if err := s.complete(); err != nil {
+		return err
+	}
+	if s.trust, err = readTrust(s.public, s.settings.ID); err != nil {
+		return s.unusable("public/trust", err)
+	}
+	return nil
+}
+
+// made reports whether there is a registry here, though parts may be missing.
+func (s *Server) made() bool {
+	return exists(filepath.Join(s.dir, settingsFile)) || exists(filepath.Join(s.dir, logKeyFile)) || exists(s.journal.path)
 }
 
 // start opens log and content, recovers, and starts the sequencer.
 func (s *Server) start(ctx context.Context) error {
 	signer, err := readSigner(filepath.Join(s.dir, logKeyFile), s.settings.Origin, s.cfg.Passphrase)
 	if err != nil {
-		return err
-	}
-	if s.content, err = store.Open(Content(s.dir), store.Options{}); err != nil {
-		return err
+		return s.unusable(logKeyFile, err)
 	}
 	s.guard = newGuard(signer, Signed(s.dir), s.disk)
 	if s.log, err = openLog(ctx, s.public, s.guard, s.cfg.CheckpointInterval); err != nil {
-		return err
+		return s.damaged(err)
 	}
 	s.seq = s.log
 	if s.cfg.hooks.wrap != nil {
 		s.seq = s.cfg.hooks.wrap(s.log)
 	}
 	if err := s.recover(ctx); err != nil {
+		return err
+	}
+	if !exists(Content(s.dir)) && s.seen.Load() > 0 {
+		return s.missing("store") // what was released is not made up
+	}
+	if s.content, err = store.Open(Content(s.dir), store.Options{}); err != nil {
 		return err
 	}
 	// Work that was accepted is finished whatever becomes of the one who asked,
