@@ -7,7 +7,8 @@
 //	pkg_modules/.lock       locked while a process works here
 //
 // A package appears and disappears whole, by rename. Before anything is touched, .pkg names everything that will be, so
-// that after a crash the next run knows what is its own; the run after a good one changes nothing. A file or link that
+// that after a crash the next run knows what is its own; the run after a good one changes nothing. A .pkg that cannot be read
+// counts as lost: links into a store, and those that say just what they should, are known all the same. A file or link that
 // was not made here is never replaced or removed: where one is in the way, that is an error naming it. The folder of a
 // package is ours as a whole, with whatever was put inside.
 package link
@@ -171,11 +172,14 @@ func open(ctx context.Context, project string, create bool) (*linker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err := root.Lstat(lockFile); err == nil && !info.Mode().IsRegular() { // it may lead out of the project
+		return nil, errors.Join(&ForeignError{Path: Folder + "/" + lockFile}, root.Close())
+	}
 	l := &linker{dir: dir, root: root, lock: flock.New(filepath.Join(dir, lockFile))}
 	if _, err := l.lock.TryLockContext(ctx, lockPoll); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), l.close())
 	}
-	if l.state, err = readState(root); err != nil {
+	if l.state, err = l.readState(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read %s: %w", filepath.Join(dir, stateFile), err), l.close())
 	}
 	return l, nil
@@ -237,7 +241,7 @@ func (l *linker) compare(items []Item, bins map[string]string) (c change, err er
 		if l.right(it) {
 			continue
 		}
-		if err := l.free(it.Name); err != nil {
+		if err := l.free(it.Name); err != nil && !l.linked(it) {
 			return c, err
 		}
 		c.todo = append(c.todo, it)

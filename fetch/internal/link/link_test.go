@@ -259,6 +259,28 @@ func TestForeignFilesAreNeverTouched(t *testing.T) {
 	}
 }
 
+// TestLockIsNotFollowed: a project that somebody else made may hold a pkg_modules
+// whose lock leads out of it.
+func TestLockIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if err := os.Mkdir(filepath.Join(w.project, Folder), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.Symlink(outside, filepath.Join(w.project, Folder, lockFile)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Run(t.Context(), w.project, []Item{named(w.a1, "a")}, Symlink)
+	var foreign *ForeignError
+	if !errors.As(err, &foreign) {
+		t.Errorf("got %v, want a ForeignError", err)
+	}
+	if _, err := os.Lstat(outside); err == nil {
+		t.Error("a file was made outside of the project")
+	}
+}
+
 func TestWhatTheUserPutInPlaceOfALinkStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -324,6 +346,70 @@ func TestCrashAnywhereIsMendedByTheNextRun(t *testing.T) {
 		if mode == Symlink && err != nil || mode == Copy && !errors.As(err, &foreign) {
 			t.Errorf("%s without notes: %v", mode, err)
 		}
+	}
+}
+
+func TestStateThatDoesNotParseIsForgotten(t *testing.T) {
+	t.Parallel()
+	for what, broken := range map[string]string{
+		"empty": "", "truncated": `{"version":1,"packages":{"a":{"ro`, "zeros": "\x00\x00\x00\x00", "garbage": "garbage",
+		"no version": "{}", "null": "null", "a list": "[]", "a bad name": `{"version":1,"packages":{"../x":{}}}`,
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			sibling := Item{Name: "sib", Tree: filepath.Join(w.project, "sibling")}
+			if err := os.Mkdir(sibling.Tree, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			a1, a2, b := named(w.a1, "a"), named(w.a2, "a"), named(w.b, "s/b")
+			a1.Bin, a2.Bin = map[string]string{"run": "bin/run"}, map[string]string{"run": "f"}
+			b.Bin = map[string]string{"go": "g"}
+			lose := func() {
+				if err := os.WriteFile(filepath.Join(w.project, Folder, stateFile), []byte(broken), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.run(t, Symlink, a1, b, sibling)
+			lose()
+			w.run(t, Symlink, a1, b, sibling)
+			w.want(t, map[string]string{"a/f": "a1", "a/bin/run": sh, ".bin/run": sh, "s/b/g": "b", "s/b/d/e/f": "deep", ".bin/go": "b"})
+			if r := w.run(t, Symlink, a1, b, sibling); r.Linked+r.Removed != 0 {
+				t.Errorf("the run after is no no-op: %+v", r)
+			}
+			lose()
+			w.run(t, Symlink, a2) // another version, and two packages less
+			got := w.see(t)
+			want := map[string]string{"a/f": "a2", "a/bin/run": sh, ".bin/run": "a2"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+			lose()
+			mine := filepath.Join(w.project, Folder, "mine")
+			if err := os.WriteFile(mine, []byte("mine"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var foreign *ForeignError
+			if _, err := Run(t.Context(), w.project, []Item{a2, named(w.b, "mine")}, Symlink); !errors.As(err, &foreign) || foreign.Path != Folder+"/mine" {
+				t.Errorf("over a file of the user: %v, want a ForeignError naming it", err)
+			}
+		})
+	}
+}
+
+func TestStateOfANewerPkgIsKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(t, Symlink, named(w.a1, "a"))
+	path := filepath.Join(w.project, Folder, stateFile)
+	if err := os.WriteFile(path, []byte(`{"version":2}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), w.project, []Item{named(w.a1, "a")}, Symlink); !errors.Is(err, errNewer) {
+		t.Errorf("got %v, want that it is newer", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != `{"version":2}` {
+		t.Errorf("the state is now %q, %v", b, err)
 	}
 }
 

@@ -28,16 +28,71 @@ type made struct {
 	As   Mode   `json:"as,omitempty"` // as it was made; empty until it was
 }
 
-func readState(root *os.Root) (state, error) {
+// errNewer says that a later pkg wrote the state.
+var errNewer = errors.New("made by a newer pkg")
+
+// readState reads the state. One that does not parse, as a crash may leave it, is none: what can be recognised is noted anew.
+func (l *linker) readState() (state, error) {
 	s := state{Version: 1, Packages: map[string]made{}, Bin: map[string]string{}}
-	b, err := root.ReadFile(stateFile)
+	b, err := l.root.ReadFile(stateFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return s, nil
 	}
 	if err != nil {
 		return s, err
 	}
-	return parseState(b)
+	if old, err := parseState(b); err == nil || errors.Is(err, errNewer) {
+		return old, err
+	}
+	return s, l.adopt(&s)
+}
+
+// adopt notes the links into a store and the commands that lead into their packages.
+func (l *linker) adopt(s *state) error {
+	names, err := l.list(".")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if info, err := l.root.Lstat(name); err == nil && info.IsDir() && !strings.HasPrefix(name, ".") {
+			below, err := l.list(name)
+			if err != nil {
+				return err
+			}
+			for _, n := range below {
+				names = append(names, name+"/"+n)
+			}
+		}
+	}
+	for _, name := range names {
+		if to, ok := l.intoStore(name); ok && !strings.HasPrefix(name, ".") {
+			s.Packages[name] = made{Root: filepath.Base(to), Tree: to, As: Symlink}
+		}
+	}
+	cmds, err := l.list(binFolder)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, cmd := range cmds {
+		to, _ := l.root.Readlink(filepath.Join(binFolder, cmd))
+		rel, ok := strings.CutPrefix(to, "../")
+		for name := range s.Packages {
+			if ok && strings.HasPrefix(rel, name+"/") {
+				s.Bin[cmd] = rel
+			}
+		}
+	}
+	return nil
+}
+
+// list returns the names in a folder.
+func (l *linker) list(dir string) ([]string, error) {
+	d, err := l.root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	names, err := d.Readdirnames(-1)
+	return names, errors.Join(err, d.Close())
 }
 
 func parseState(b []byte) (state, error) {
@@ -45,8 +100,11 @@ func parseState(b []byte) (state, error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return s, fmt.Errorf("%w: delete %s and install again", err, Folder)
 	}
+	if s.Version > 1 {
+		return s, fmt.Errorf("%w (version %d): delete %s and install again", errNewer, s.Version, Folder)
+	}
 	if s.Version != 1 {
-		return s, fmt.Errorf("made by a newer pkg (version %d): delete %s and install again", s.Version, Folder)
+		return s, fmt.Errorf("version %d: delete %s and install again", s.Version, Folder)
 	}
 	for name := range s.Packages {
 		if !filepath.IsLocal(name) || strings.HasPrefix(name, ".") || strings.Count(name, "/") > 1 {
@@ -139,9 +197,20 @@ func (l *linker) ours(name string) bool {
 	if ok && (l.made(name, m) || m.As == "" && l.isLink(name)) {
 		return true
 	}
-	// A link into a store is nobody else's, whatever became of our notes.
+	_, ok = l.intoStore(name)
+	return ok
+}
+
+// intoStore says where the link at name leads, if it is to a tree of a store: such a link is nobody else's, whatever became
+// of our notes.
+func (l *linker) intoStore(name string) (string, bool) {
 	to, err := l.root.Readlink(name)
-	return err == nil && filepath.IsAbs(to) && filepath.Base(filepath.Dir(to)) == "trees" && strings.HasPrefix(filepath.Base(to), "bafy")
+	return to, err == nil && filepath.IsAbs(to) && filepath.Base(filepath.Dir(to)) == "trees" && strings.HasPrefix(filepath.Base(to), "bafy")
+}
+
+// linked says that there is the very link that we would make, whoever made it.
+func (l *linker) linked(it *Item) bool {
+	return l.made(it.Name, made{Root: it.Root, Tree: it.Tree, As: Symlink})
 }
 
 func (l *linker) isLink(name string) bool {
