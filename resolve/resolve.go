@@ -140,6 +140,7 @@ const DefaultBudget = 200_000
 type Request struct {
 	Roots     []Dep
 	Locked    map[Key]semver.Version          // versions to keep where they fit
+	Admit     map[Key]semver.Version          // versions that may be chosen though only a locked one might, as the last choice
 	Known     map[Key]Identity                // owners of what is locked: another one is a trust failure
 	Free      map[name.Name]bool              // names whose locked version is to be forgotten
 	Paths     map[name.Name]Release           // the release each path dependency has

@@ -62,6 +62,16 @@ func TestResolveChooses(t *testing.T) {
 			yank("a 2.0.0")(w, r)
 			lock("a 2.0.0")(w, r)
 		}},
+		{rule: "a yanked release that is admitted is the last choice", roots: "a *", want: "a 1.1.0, c 1.1.0", change: func(w *world, r *resolve.Request) {
+			yank("a 2.0.0")(w, r)
+			admit("a 2.0.0")(w, r)
+		}},
+		{rule: "where nothing else fits it is chosen", roots: "a ^2", want: "a 2.0.0, c 2.0.0", change: func(w *world, r *resolve.Request) {
+			yank("a 2.0.0")(w, r)
+			admit("a 2.0.0")(w, r)
+		}},
+		{rule: "what is admitted and can be chosen anyway is not preferred", roots: "a ^1; c *", want: "a 1.1.0, c 1.1.0", change: admit("a 1.0.0", "c 1.0.0")},
+		{rule: "a pre-release that is admitted", roots: "p >=1.0.1", want: "p 1.1.0-rc.1", change: admit("p 1.1.0-rc.1")},
 		{rule: "a release too young is passed over", roots: "c *", want: "c 1.1.0", change: func(w *world, r *resolve.Request) {
 			release(w, "c 2.0.0").T = 1000
 			r.MinAge, r.Now = time.Hour, time.Unix(2000, 0)
@@ -122,6 +132,13 @@ func lock(rows ...string) func(*world, *resolve.Request) {
 			n, v, _ := strings.Cut(row, " ")
 			r.Locked[key(n)], _ = semver.Parse(v)
 		}
+	}
+}
+
+func admit(rows ...string) func(*world, *resolve.Request) {
+	return func(w *world, r *resolve.Request) {
+		lock(rows...)(w, r)
+		r.Admit, r.Locked = r.Locked, nil
 	}
 }
 

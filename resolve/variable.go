@@ -17,6 +17,7 @@ type variable struct {
 	pkg      *Package // after load; without releases if missing is set
 	missing  error    // *NotFoundError, or *UnavailableError while offline
 	locked   int      // index of the locked release, -1 if none
+	admit    int      // index of the release that is admitted as if it were locked, -1 if none
 	base     semver.Set
 	versions []semver.Version // of the releases
 	order    []int            // indexes of releases, best first
@@ -52,20 +53,26 @@ func (v *variable) prepare(req *Request, direct bool) {
 	for i := range rs {
 		v.versions[i] = rs[i].Version
 	}
-	v.locked = -1
+	v.locked, v.admit = -1, -1
+	if want, ok := req.Admit[v.Key]; ok {
+		v.admit = slices.IndexFunc(v.versions, want.Equal)
+	}
 	if want, ok := req.locked(v.Key); ok {
 		v.locked = slices.IndexFunc(v.versions, want.Equal)
 	}
 	v.base = semver.NewSet(len(rs))
 	v.order = make([]int, 0, len(rs))
 	for i := range rs {
-		if rs[i].Broken == "" && (i == v.locked || v.Registry == "" || usable(v.pkg, &rs[i], req) == "") {
+		if rs[i].Broken == "" && (i == v.locked || i == v.admit || v.Registry == "" || usable(v.pkg, &rs[i], req) == "") {
 			v.base.Add(i)
 			v.order = append(v.order, i)
 		}
 	}
 	if req.Strategy == Highest || req.Strategy == LowestDirect && !direct {
 		slices.Reverse(v.order)
+	}
+	if at := slices.Index(v.order, v.admit); at >= 0 && usable(v.pkg, &rs[v.admit], req) != "" {
+		v.order = append(slices.Delete(v.order, at, at+1), v.admit)
 	}
 	if at := slices.Index(v.order, v.locked); at > 0 {
 		copy(v.order[1:at+1], v.order[:at])
@@ -104,8 +111,10 @@ func (v *variable) meets(d *Dep, req *Request) semver.Set {
 		m = slices.Clone(v.base)
 	default:
 		m = mask(c, v.versions)
-		if v.locked >= 0 && admits(c, v.versions[v.locked], true) {
-			m.Add(v.locked)
+		for _, i := range []int{v.locked, v.admit} {
+			if i >= 0 && admits(c, v.versions[i], true) {
+				m.Add(i)
+			}
 		}
 		m = and(m, v.base)
 	}
@@ -181,7 +190,7 @@ func (s *solver) demandOne(d *Dep) (*conflict, error) {
 	k := s.key(*d)
 	v := s.byKey[k]
 	if v == nil {
-		v = &variable{Key: k, locked: -1}
+		v = &variable{Key: k, locked: -1, admit: -1}
 		s.byKey[k] = v
 		s.byName[k.Name] = append(s.byName[k.Name], v)
 	}

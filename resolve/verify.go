@@ -9,7 +9,7 @@ import (
 
 // Verify checks that res satisfies req: one version a name, every dependency of
 // the project and of every package in it met and listed as an edge, nothing in
-// it that nobody needs, nothing that may be chosen only if locked. It takes time
+// it that nobody needs, nothing that may be chosen only if locked or admitted. It takes time
 // in proportion to the edges and shares no code with the search.
 func Verify(res *Result, req Request) error {
 	byName := make(map[name.Name]*Selected, len(res.Packages))
@@ -129,6 +129,9 @@ func verifyEdges(p *Selected, byName map[name.Name]*Selected) error {
 }
 
 func isLocked(p *Selected, req Request) bool {
+	if v, ok := req.Admit[p.Key]; ok && v.Compare(p.Release.Version) == 0 {
+		return true
+	}
 	v, ok := req.Locked[p.Key]
 	return ok && !req.Free[p.Name] && v.Compare(p.Release.Version) == 0
 }

@@ -197,6 +197,9 @@ func (r *Registry) believeTrust(ctx context.Context, pre *answer) (id string, se
 	}
 	if len(pre.seen.Trust) == 0 {
 		t, first, err := namespace.OpenChain(want, pre.trust)
+		if _, lie := errors.AsType[*keys.TrustError](err); err != nil && !lie {
+			return "", seen, t, fmt.Errorf("no registry answers there: %w", err)
+		}
 		if err != nil {
 			return "", seen, t, err
 		}
