@@ -1,0 +1,269 @@
+package pubgrub
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+)
+
+// variable is one package: what the registry says of it, and the domain that the
+// search has left it.
+type variable struct {
+	// What the registry says. It stays from query to query.
+	known    bool // Package was asked
+	grouped  bool // Deps was asked
+	n        int32
+	full     []uint64 // the whole domain
+	order    []int32
+	excluded []Exclusion
+	barred   [][]uint64 // the excluded versions as sets of the domain
+	groups   []group
+	mine     []uint64 // the versions that have each group, set after set
+	deps     []int32  // groups of all versions, one version after the other
+	from     []int32  // deps[from[v]:from[v+1]] are those of version v
+
+	// What the query has brought.
+	rank      int32    // order of discovery from 1, 0 if not discovered
+	domain    []uint64 // what is left
+	last      int32    // latest entry in the trail, -1 if there is none
+	queued    bool
+	conflicts uint64  // it took part in
+	place     int32   // in the heap plus 1, 0 if it is not there
+	key       uint64  // its priority there, the smallest first
+	slot      int32   // in the clause under analysis plus 1, 0 if it is not there
+	watches   []watch // of incompatibilities
+	bars      int32   // first of the incompatibilities for barred
+}
+
+// group is a dependency that some versions of a package have.
+type group struct {
+	dep      Dep
+	not      int32 // what it forbids dep.Pkg, in Solver.nots; 0 until it is known
+	incompat int32 // -1 until there is one
+}
+
+// watch is an incompatibility that watches a term, which is the index of.
+type watch struct{ incompat, term int32 }
+
+// forget drops what a query has brought.
+func (v *variable) forget() {
+	v.rank, v.domain, v.last, v.queued = 0, v.full, -1, false
+	v.conflicts, v.place, v.key, v.slot = 0, 0, 0, 0
+	v.watches = v.watches[:0]
+	for i := range v.groups {
+		v.groups[i].incompat = -1
+	}
+}
+
+// having returns the versions that have a group.
+func (v *variable) having(g int32) []uint64 {
+	w := len(v.full)
+	return v.mine[int(g)*w : (int(g)+1)*w]
+}
+
+// present reports whether the package must be in the solution.
+func (v *variable) present() bool { return !has(v.domain, v.n) }
+
+// best returns the version to try first.
+func (v *variable) best() int32 {
+	if v.order == nil {
+		return highest(v.domain)
+	}
+	for _, i := range v.order {
+		if has(v.domain, i) {
+			return i
+		}
+	}
+	return -1
+}
+
+// discover makes packages part of the query, in the order given.
+func (s *Solver) discover(ctx context.Context, ps []int32) error {
+	if f, ok := s.reg.(Prefetcher); ok && len(ps) > 0 {
+		if err := f.Prefetch(ctx, ps); err != nil {
+			return err
+		}
+	}
+	for _, p := range ps {
+		if err := s.load(ctx, p); err != nil {
+			return err
+		}
+		s.discovered = append(s.discovered, p)
+		v := &s.vars[p]
+		v.rank = count(len(s.discovered))
+		v.bars = count(len(s.incompats))
+		for i, b := range v.barred {
+			s.attach(s.add(incompat{kind: External, a: p, b: count(i)}, term{p, b}))
+		}
+		s.bar(p)
+	}
+	return nil
+}
+
+// bar takes the excluded versions from the domain of p. It comes before anything
+// else happens to the domain, so that absence at least is left.
+func (s *Solver) bar(p int32) {
+	v := &s.vars[p]
+	for i, b := range v.barred {
+		if !disjoint(v.domain, b) {
+			s.derive(term{p, b}, v.bars+count(i))
+		}
+	}
+	if len(v.barred) > 0 {
+		s.again(p)
+	}
+}
+
+// load asks the registry for p.
+func (s *Solver) load(ctx context.Context, p int32) error {
+	if int(p) < len(s.vars) && s.vars[p].known {
+		return nil
+	}
+	if p < 0 {
+		return fmt.Errorf("package %d has a negative number", p)
+	}
+	pk, err := s.reg.Package(ctx, p)
+	if err != nil {
+		return err
+	}
+	if pk.N < 0 || pk.Order != nil && len(pk.Order) != int(pk.N) {
+		return fmt.Errorf("package %d has %d versions and ranks %d", p, pk.N, len(pk.Order))
+	}
+	if n := int(p) + 1; n > len(s.vars) {
+		s.vars = slices.Grow(s.vars, n-len(s.vars))[:n]
+	}
+	v := &s.vars[p]
+	v.known, v.n, v.order, v.excluded = true, pk.N, pk.Order, pk.Excluded
+	v.full = s.static.take(wordsFor(pk.N))
+	fill(v.full, pk.N)
+	for _, e := range pk.Excluded {
+		v.barred = append(v.barred, v.versions(&s.static, e.Versions))
+	}
+	v.forget()
+	return nil
+}
+
+// versions makes a set of the domain of v from one of its versions.
+func (v *variable) versions(a *words, b []uint64) []uint64 {
+	out := a.zero(len(v.full))
+	copy(out, b)
+	for i := range out {
+		out[i] &= v.full[i]
+	}
+	out[v.n>>6] &^= 1 << (v.n & 63)
+	return out
+}
+
+// forbidden returns what d rules out: all but the range, and absence unless the
+// dependency is optional.
+func (s *Solver) forbidden(a *words, d Dep) []uint64 {
+	v := &s.vars[d.Pkg]
+	out := v.versions(a, s.reg.Allowed(d.Pkg, d.Range))
+	if d.Optional {
+		add(out, v.n)
+	}
+	for i := range out {
+		out[i] = v.full[i] &^ out[i]
+	}
+	return out
+}
+
+// group asks the registry for the dependencies of p and finds which versions
+// share them.
+func (s *Solver) group(ctx context.Context, p int32) error {
+	v := &s.vars[p]
+	v.from = make([]int32, 1, v.n+1)
+	s.index.empty()
+	b := &s.grouping
+	b.groups, b.deps, b.mine = b.groups[:0], b.deps[:0], b.mine[:0]
+	var before []Dep
+	for i := range v.n {
+		deps, err := s.reg.Deps(ctx, p, i)
+		if err != nil {
+			return err
+		}
+		start := v.from[max(i, 1)-1]
+		for j, d := range deps {
+			var g int32
+			if j < len(before) && before[j] == d {
+				g = b.deps[int(start)+j]
+			} else {
+				g = s.groupOf(d, len(v.full))
+			}
+			b.deps = append(b.deps, g)
+			add(b.mine[int(g)*len(v.full):], i)
+		}
+		v.from = append(v.from, count(len(b.deps)))
+		before = deps
+	}
+	v.groups, v.deps, v.mine = slices.Clone(b.groups), slices.Clone(b.deps), s.static.clone(b.mine)
+	v.grouped = true
+	return nil
+}
+
+// grouping is what group gathers, before it is copied to its size.
+type grouping struct {
+	groups []group
+	deps   []int32
+	mine   []uint64
+}
+
+// groupOf returns the index of d among the groups, whose sets have n words.
+func (s *Solver) groupOf(d Dep, n int) int32 {
+	b := &s.grouping
+	g, known := s.index.number(d, count(len(b.groups)))
+	if !known {
+		b.groups = append(b.groups, group{dep: d, incompat: -1})
+		for range n {
+			b.mine = append(b.mine, 0)
+		}
+	}
+	return g
+}
+
+// wanted returns the groups of a version in an order that does not depend on how
+// its dependencies were listed, and makes their packages known.
+func (s *Solver) wanted(ctx context.Context, p, version int32) ([]int32, error) {
+	if !s.vars[p].grouped {
+		if err := s.group(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	v := &s.vars[p]
+	s.groups = append(s.groups[:0], v.deps[v.from[version]:v.from[version+1]]...)
+	gs := v.groups
+	slices.SortFunc(s.groups, func(a, b int32) int { return cmp.Compare(gs[a].dep.Pkg, gs[b].dep.Pkg) })
+	s.fetch = s.fetch[:0]
+	for _, g := range s.groups {
+		s.fetch = s.unseen(s.fetch, gs[g].dep.Pkg)
+	}
+	if err := s.discover(ctx, s.fetch); err != nil {
+		return nil, err
+	}
+	for _, g := range s.groups {
+		if gs[g].not == 0 {
+			gs[g].not = count(len(s.nots))
+			s.nots = append(s.nots, s.forbidden(&s.static, gs[g].dep))
+		}
+	}
+	v = &s.vars[p] // discover may have moved it
+	slices.SortFunc(s.groups, func(a, b int32) int {
+		if c := cmp.Compare(gs[a].dep.Pkg, gs[b].dep.Pkg); c != 0 {
+			return c
+		}
+		return cmp.Or(slices.Compare(s.nots[gs[a].not], s.nots[gs[b].not]), slices.Compare(v.having(a), v.having(b)))
+	})
+	return s.groups, nil
+}
+
+// unseen appends p to ps, which is ascending, unless it is there or discovered.
+func (s *Solver) unseen(ps []int32, p int32) []int32 {
+	if n := len(ps); n > 0 && ps[n-1] == p {
+		return ps
+	}
+	if p >= 0 && int(p) < len(s.vars) && s.vars[p].rank > 0 {
+		return ps
+	}
+	return append(ps, p)
+}
