@@ -186,8 +186,8 @@ func parseSecret(line string) (Key, error) {
 // secretCodec is the multicodec ed25519-priv, 0x1300, as a varint.
 func secretCodec() []byte { return []byte{0x80, 0x26} }
 
-// ReadFile reads a key file that nobody but its owner may read; otherwise the
-// error is a *PermError (not on Windows, where a file's mode does not say).
+// ReadFile reads a key file that nobody but its owner may read; if others may
+// the error is a *PermError (not on Windows, where a file's mode does not say).
 func ReadFile(path string, passphrase []byte) (Key, error) {
 	b, err := readPrivate(path)
 	if err != nil {
@@ -215,12 +215,15 @@ func readPrivate(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
 	}
-	if !private(info, 0o077) {
-		return nil, &PermError{Path: path, Mode: info.Mode(), Want: 0o600}
-	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read key %s: %w", path, err)
+	}
+	if !private(info, 0o077) {
+		if _, err := DecodeFile(b, nil); errors.Is(err, errNoKey) { // nobody should change the mode of what is no key
+			return nil, fmt.Errorf("read key %s: %w", path, err)
+		}
+		return nil, &PermError{Path: path, Mode: info.Mode(), Want: 0o600}
 	}
 	return b, nil
 }

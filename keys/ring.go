@@ -3,6 +3,8 @@ package keys
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,7 +29,7 @@ type Ring struct {
 // Info is what can be said of a key without opening it.
 type Info struct {
 	Name      string
-	Author    name.Author // "" if the key is encrypted and its .pub is lost
+	Author    name.Author // "" if the file is no key, or encrypted and its .pub is lost
 	Encrypted bool
 }
 
@@ -70,16 +72,17 @@ func (r Ring) List() ([]Info, error) {
 }
 
 func (r Ring) info(n string) (Info, error) {
-	b, err := os.ReadFile(r.path(n, ".key"))
+	b, err := readStart(r.path(n, ".key"))
 	if err != nil {
 		return Info{}, err
 	}
 	info := Info{Name: n, Encrypted: isEncrypted(b)}
-	if info.Author, err = r.public(n); err == nil {
-		return info, nil
-	}
-	if k, err := DecodeFile(b, nil); err == nil {
+	k, err := DecodeFile(b, nil)
+	switch {
+	case err == nil:
 		info.Author = k.Author()
+	case info.Encrypted:
+		info.Author, _ = r.public(n)
 	}
 	return info, nil
 }
@@ -176,7 +179,9 @@ func (r Ring) prepare() error {
 // os.ErrExist, also if two processes try at once.
 func (r Ring) write(path string, b []byte, replace bool) error {
 	f, err := os.CreateTemp(r.Dir, ".new-*")
-	if err != nil {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: "make a file in", Path: r.Dir, Err: pe.Err} // not the temporary name, which says nothing
+	} else if err != nil {
 		return err
 	}
 	tmp := f.Name()
@@ -218,11 +223,26 @@ func ignoreAbsent(err error) error {
 
 // public reads NAME.pub.
 func (r Ring) public(n string) (name.Author, error) {
-	b, err := os.ReadFile(r.path(n, ".pub"))
+	b, err := readStart(r.path(n, ".pub"))
 	if err != nil {
 		return "", err
 	}
 	return name.ParseAuthor(strings.TrimSpace(string(b)))
+}
+
+// readStart reads a small regular file, and of a larger one enough to see that it is no key.
+func readStart(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() { // opening a pipe would wait
+		return nil, fmt.Errorf("%s: %w: not a regular file", path, errNoKey)
+	}
+	f, err := os.Open(path) //nolint:gosec // G304: a file of the ring
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 func (r Ring) path(n, ext string) string { return filepath.Join(r.Dir, n+ext) }

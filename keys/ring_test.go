@@ -314,3 +314,26 @@ func FuzzDecodeFile(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatIsNoKeyIsSaidToBeNone(t *testing.T) {
+	t.Parallel()
+	r := ring(t)
+	if err := r.New("main", key(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	bad := filepath.Join(r.Dir, "bad.key")
+	for name, text := range map[string]string{"bad.key": "root:x:0:0\n", "bad.pub": string(key(1).Author()), "large.key": strings.Repeat("#\n", 1<<20)} {
+		if err := os.WriteFile(filepath.Join(r.Dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var perm *keys.PermError
+	if _, err := keys.ReadFile(bad, nil); err == nil || errors.As(err, &perm) {
+		t.Errorf("ReadFile: %v: want an error that does not advise to change the mode", err)
+	}
+	got, err := r.List()
+	want := []keys.Info{{Name: "bad"}, {Name: "large"}, {Name: "main", Author: key(1).Author()}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("List: %v (-want +got):\n%s", err, diff)
+	}
+}
