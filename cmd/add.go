@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -42,7 +43,14 @@ has the project finds it.`,
 			if o.wants, err = parseWants(args); err != nil {
 				return err
 			}
-			return e.change(c.Context, e.registryRef(c), o.Offline, func(ctx context.Context, r *registries) (*outcome, error) {
+			ref := e.registryRef(c)
+			if c.String("registry") != "" { // it is for the operands: the others come from where they came
+				o.flag, ref = ref, e.registryEnv()
+			}
+			return e.change(c.Context, ref, o.Offline, func(ctx context.Context, r *registries) (*outcome, error) {
+				if err := r.bind(ctx, true); err != nil {
+					return nil, err
+				}
 				return e.add(ctx, r, o)
 			})
 		},
@@ -52,8 +60,8 @@ has the project finds it.`,
 type addOptions struct {
 	syncOptions
 	table string
-	path  string // absolute folder of a path dependency, or empty
-	flag  string // --registry as given, or empty
+	path  string      // absolute folder of a path dependency, or empty
+	flag  registryRef // --registry as given, or empty
 	wants []want
 }
 
@@ -68,7 +76,7 @@ func (e *Env) addOptions(c *cli.Context) (addOptions, error) {
 	if err != nil {
 		return addOptions{}, err
 	}
-	o := addOptions{syncOptions: so, table: tableDeps, flag: c.String("registry")}
+	o := addOptions{syncOptions: so, table: tableDeps}
 	switch {
 	case c.Bool("dev") && c.Bool("optional"):
 		return o, usagef("a dependency is --dev or --optional, not both")
@@ -78,7 +86,7 @@ func (e *Env) addOptions(c *cli.Context) (addOptions, error) {
 		o.table = tableOptional
 	}
 	if p := c.String("path"); p != "" {
-		if o.flag != "" {
+		if c.String("registry") != "" {
 			return o, usagef("a dependency comes from --path or from --registry, not both")
 		}
 		o.path, err = e.Path(p)
@@ -138,21 +146,33 @@ func (e *Env) add(ctx context.Context, r *registries, o addOptions) (*outcome, e
 		return e.sync(ctx, r, o.syncOptions, src)
 	}
 	regName := ""
-	if o.flag != "" {
+	if o.flag.URL != "" {
 		if regName, src, err = r.adopt(ctx, src, o.flag); err != nil {
 			return nil, err
 		}
+	}
+	if err := r.lost(r.project.manifest); err != nil {
+		return nil, err
 	}
 	open := make(map[name.Name]bool) // constraints to be chosen
 	for _, w := range o.wants {
 		d := manifest.Dependency{Registry: regName}
 		if old, ok := declared(r.project.manifest, w.name); ok {
 			d.Author = old.Author
-			if o.flag == "" && old.Path == "" {
+			if o.flag.URL == "" && old.Path == "" {
 				d.Registry = old.Registry
 			}
 		}
 		text := w.constraint
+		if o.table == tableOptional { // the resolver need not look at it
+			newest, err := r.newest(ctx, w.name, d.Registry)
+			if err != nil {
+				return nil, err
+			}
+			if text == "" {
+				text = "^" + newest
+			}
+		}
 		if text == "" {
 			open[w.name] = true
 			if text, err = r.widest(ctx, w.name, d.Registry); err != nil {
@@ -299,4 +319,37 @@ func (r *registries) widest(ctx context.Context, n name.Name, regName string) (s
 		return "*", nil
 	}
 	return "^" + newest, nil
+}
+
+// newest is the highest version of a package that a project can choose, a pre-release only where there is nothing else.
+func (r *registries) newest(ctx context.Context, n name.Name, regName string) (string, error) {
+	s := newSync(r, syncOptions{})
+	dep, err := s.dep(ctx, dependency{manifest.Dependency{Registry: regName}, n, tableOptional}, manifest.File)
+	if err != nil {
+		return "", err
+	}
+	constraint, err := r.widest(ctx, n, regName)
+	if err != nil {
+		return "", err
+	}
+	if dep.Constraint, err = semver.ParseConstraint(constraint); err != nil {
+		return "", err
+	}
+	dep.Optional = false
+	o, err := r.named(regName)
+	if err != nil {
+		return "", err
+	}
+	p, err := o.Package(ctx, n)
+	if err != nil {
+		return "", s.explain(err)
+	}
+	now := r.env.Now()
+	for _, rel := range slices.Backward(p.Releases) {
+		young := time.Unix(rel.T, 0).After(now.Add(-s.manifest.Policy.MinAge)) && s.manifest.Policy.MinAge > 0
+		if rel.Yanked == "" && rel.Broken == "" && !young && dep.Constraint.Check(rel.Version) {
+			return rel.Version.String(), nil
+		}
+	}
+	return "", fail(exitAbsent, "pkg info "+n.String(), "no version of %s can be chosen: what there is was yanked, is broken or too young", n)
 }

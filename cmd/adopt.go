@@ -7,57 +7,93 @@ import (
 	"slices"
 	"strings"
 
+	"pkg/lockfile/block"
 	"pkg/lockfile/manifest"
 )
 
-// adopt writes the registry of --registry into a manifest and returns the name it has there, "" for the default one. It
-// becomes the default where no dependency came from another default.
-func (r *registries) adopt(ctx context.Context, src []byte, flag string) (string, []byte, error) {
-	if _, ok := r.entry(flag); ok { // a name
-		if flag == defaultRegistry {
-			return "", src, nil
-		}
-		return flag, src, nil
+// adopt writes the registry of add's --registry into a manifest and returns the name it has there, "" for the default one.
+// It becomes the default where no dependency came from another default. What pkg.toml says already stays as it is.
+func (r *registries) adopt(ctx context.Context, src []byte, flag registryRef) (string, []byte, error) {
+	if _, ok := r.entry(flag.URL); ok || flag.URL == manifest.LocalRegistry || flag.URL == defaultRegistry {
+		n, err := r.adoptName(ctx, flag)
+		return n, src, err
 	}
-	o, err := r.named("")
+	u, err := registryURL(flag.URL)
+	if err != nil {
+		if !strings.Contains(flag.URL, "://") {
+			_, err = r.place(flag.URL)
+		}
+		return "", nil, err
+	}
+	if flag.ID != "" {
+		if _, err := block.Parse(flag.ID); err != nil {
+			return "", nil, usagef("--registry-id is the id that pkg registry init printed, not %q", flag.ID)
+		}
+	}
+	n := r.tableAt(u)
+	p := place{url: u, id: flag.ID}
+	if n != "" && p.id == "" {
+		p.id = r.project.manifest.Registries[n].ID
+	}
+	o, err := r.open(defaultRegistry, p)
 	if err != nil {
 		return "", nil, err
 	}
 	if err := r.refresh(ctx, o); err != nil {
 		return "", nil, err
 	}
-	entry := manifest.Registry{URL: o.url, ID: o.ID()}
 	regs := r.project.manifest.Registries
-	for _, n := range sorted(regs) {
-		if u, err := registryURL(regs[n].URL); err == nil && u == o.url {
-			if regs[n].ID != "" && regs[n].ID != entry.ID {
-				return "", nil, fail(exitTrust, "pkg registry status", "the registry at %s is %s, but %s in %s", o.url, entry.ID, regs[n].ID, manifest.File)
-			}
-			src, err = manifest.SetRegistry(src, n, manifest.Registry{URL: regs[n].URL, ID: entry.ID})
-			return strings.TrimPrefix(n, defaultRegistry), src, r.undefault(n, o, err)
+	for _, t := range sorted(regs) {
+		if n == "" && regs[t].ID == o.ID() {
+			n = t // the same at another address
 		}
 	}
-	n := r.freeName(o)
-	src, err = manifest.SetRegistry(src, n, entry)
-	if err == nil && n == defaultRegistry {
-		return "", src, nil
+	switch {
+	case n == "":
+		n = r.freeName(o)
+		src, err = manifest.SetRegistry(src, n, manifest.Registry{URL: o.url, ID: o.ID()})
+	case regs[n].ID == "":
+		src, err = manifest.SetRegistry(src, n, manifest.Registry{URL: regs[n].URL, ID: o.ID()})
+	case regs[n].ID != o.ID():
+		err = fail(exitTrust, "pkg registry status", "the registry at %s is %s, but %s in %s", o.url, o.ID(), regs[n].ID, manifest.File)
 	}
-	return n, src, r.undefault(n, o, err)
+	o.name = n
+	r.opened[n] = o
+	if n == defaultRegistry {
+		return "", src, err
+	}
+	return n, src, err
 }
 
-// undefault makes the registry of --registry the one called n, and the default what it was.
-func (r *registries) undefault(n string, o *opened, err error) error {
-	if err != nil || n == defaultRegistry {
-		return err
-	}
-	p, err := registryURL(o.url)
+// adoptName is adopt for a registry that has a name.
+func (r *registries) adoptName(ctx context.Context, flag registryRef) (string, error) {
+	o, err := r.named(flag.URL)
 	if err != nil {
-		return err
+		return "", err
 	}
-	r.ref = registryRef{}
-	delete(r.opened, defaultRegistry)
-	_, err = r.remember(n, place{p, o.ID()})
-	return err
+	if flag.ID != "" {
+		if err := r.refresh(ctx, o); err != nil {
+			return "", err
+		}
+		if o.ID() != flag.ID {
+			return "", fail(exitTrust, "pkg registry status", "%s is %s, not %s", o, orNone(o.ID()), flag.ID)
+		}
+	}
+	if d, err := r.named(""); err == nil && d == o {
+		return "", nil
+	}
+	return flag.URL, nil
+}
+
+// tableAt is the name that pkg.toml gives the registry at a URL, or "".
+func (r *registries) tableAt(u string) string {
+	regs := r.project.manifest.Registries
+	for _, n := range sorted(regs) {
+		if at, err := registryURL(regs[n].URL); err == nil && at == u {
+			return n
+		}
+	}
+	return ""
 }
 
 // freeName is the name under which a manifest gets a new registry: "default" if nothing else is that, else its host.
@@ -67,6 +103,9 @@ func (r *registries) freeName(o *opened) string {
 	used := slices.ContainsFunc(dependencies(m), func(d dependency) bool { return d.Registry == "" && d.Path == "" })
 	if row, ok := r.locked(defaultRegistry); ok && row.ID == o.ID() {
 		used = false // they come from this very registry
+	}
+	if u, err := registryURL(r.ref.URL); err == nil && u != o.url {
+		used = true // PKG_REGISTRY names another default
 	}
 	if !taken && !used {
 		return defaultRegistry

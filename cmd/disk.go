@@ -57,8 +57,8 @@ type staged struct{ path, temp string }
 // stage writes data beside path. A crash before commit leaves the file as it was, and the temporary file.
 func stage(path string, data []byte, perm fs.FileMode) (staged, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return staged{}, fmt.Errorf("write %s: %w", path, err)
+	if err != nil { // with a temporary name, which says nothing
+		return staged{}, fmt.Errorf("write %s: %w", path, &fs.PathError{Op: "make a file in", Path: filepath.Dir(path), Err: reason(err)})
 	}
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Chmod(perm), f.Sync(), f.Close())

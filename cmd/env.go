@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"path/filepath"
@@ -120,7 +121,7 @@ func (e *Env) Homes() (Homes, error) {
 	data, err1 := e.xdg("XDG_DATA_HOME", ".local/share")
 	state, err2 := e.xdg("XDG_STATE_HOME", ".local/state")
 	config, err3 := e.xdg("XDG_CONFIG_HOME", ".config")
-	return homesIn(data, state, config), errors.Join(err1, err2, err3)
+	return homesIn(data, state, config), cmp.Or(err1, err2, err3) // they say the same
 }
 
 func homesIn(data, state, config string) Homes {
@@ -154,6 +155,14 @@ func registryFlags() []cli.Flag {
 		&cli.StringFlag{Name: "registry", Usage: "use the registry at `URL`, or the one of that name in pkg.toml (PKG_REGISTRY)"},
 		&cli.StringFlag{Name: "registry-id", Usage: "the registry must have this `ID` (PKG_REGISTRY_ID)"},
 	}
+}
+
+// registryEnv returns what the environment says.
+func (e *Env) registryEnv() registryRef {
+	if url := e.Getenv("PKG_REGISTRY"); url != "" {
+		return registryRef{URL: url, ID: e.Getenv("PKG_REGISTRY_ID")}
+	}
+	return registryRef{}
 }
 
 // registryRef returns what --registry and --registry-id say, else the environment. Where the environment names a URL its id

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 )
@@ -35,6 +36,9 @@ func (e *Env) exec(ctx context.Context, p *project, args []string) error {
 	path := filepath.Join(p.dir, modules, ".bin") + string(os.PathListSeparator) + e.Getenv("PATH")
 	file := e.lookPath(args[0], path)
 	if file == "" {
+		if there := e.unrunnable(p, args[0]); there != "" {
+			return fail(exitFailed, "chmod +x "+there, "the command %s is not executable: %s", args[0], there)
+		}
 		if exists(filepath.Join(p.dir, modules)) || len(p.lock.Packages) == 0 {
 			return fail(exitAbsent, "pkg list", "there is no command %s, neither in %s nor on the PATH", args[0], filepath.Join(modules, ".bin"))
 		}
@@ -54,10 +58,37 @@ func (e *Env) exec(ctx context.Context, p *project, args []string) error {
 		return exitStatus(exit.ExitCode())
 	case errors.As(err, &exit) && ctx.Err() != nil:
 		return exitStatus(exitInterrupted)
-	case err != nil:
+	case errors.As(err, &exit):
+		if how, ok := exit.Sys().(syscall.WaitStatus); ok && how.Signaled() {
+			return exitStatus(128 + int(how.Signal())) // as shells do
+		}
 		return fail(exitFailed, "", "run %s: %w", args[0], err)
+	case err != nil: // most often the interpreter in its first line
+		return fail(exitFailed, "head -n 1 "+file, "run %s: %w", args[0], err)
 	}
 	return nil
+}
+
+// unrunnable is the file that a command would be if it were executable, or "".
+func (e *Env) unrunnable(p *project, name string) string {
+	if runtime.GOOS == "windows" { // names, not modes, say what can be run
+		return ""
+	}
+	dir := filepath.Join(p.dir, modules, ".bin")
+	if filepath.Base(name) != name {
+		dir = e.Dir
+	}
+	file, err := filepath.EvalSymlinks(filepath.Join(dir, name))
+	if filepath.IsAbs(name) {
+		file, err = filepath.EvalSymlinks(name)
+	}
+	if err != nil {
+		return ""
+	}
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return file
 }
 
 // lookPath finds an executable as a shell does, or returns "".

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"pkg/cmd/ui"
+	"pkg/lockfile/manifest"
 	"pkg/lockfile/name"
 	"pkg/resolve"
 )
@@ -31,7 +32,7 @@ func (e *Env) infoCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return e.info(c.Context, r, n)
+			return e.info(c.Context, r, n, c.String("registry"))
 		},
 	}
 }
@@ -61,9 +62,15 @@ type describedVersion struct {
 	Deps       []string `json:"dependencies,omitempty"`
 }
 
-func (e *Env) info(ctx context.Context, r *registries, n name.Name) error {
+// info says what a registry proves of n. The flag is --registry: the name of a registry says which of them to ask.
+func (e *Env) info(ctx context.Context, r *registries, n name.Name, flag string) error {
 	regName := ""
-	if r.project != nil && r.ref.URL == "" {
+	if _, ok := r.entry(flag); ok || flag == manifest.LocalRegistry {
+		regName, r.ref = flag, registryRef{ID: r.ref.ID}
+	} else if err := r.bind(ctx, true); err != nil {
+		return err
+	}
+	if r.project != nil && flag == "" {
 		if d, ok := declared(r.project.manifest, n); ok {
 			regName = d.Registry
 		}
@@ -71,6 +78,9 @@ func (e *Env) info(ctx context.Context, r *registries, n name.Name) error {
 	o, err := r.named(regName)
 	if err != nil {
 		return err
+	}
+	if id := r.ref.ID; regName == flag && id != "" && o.ID() != "" && o.ID() != id {
+		return fail(exitTrust, "pkg registry status", "%s is %s, not %s", o, o.ID(), id)
 	}
 	if o.empty {
 		return fail(exitAbsent, "pkg info "+n.String()+" --registry URL", "%s is not in your local registry, which is empty", n)

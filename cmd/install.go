@@ -8,7 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"pkg/cmd/ui"
-	"pkg/fetch"
 	"pkg/lockfile"
 )
 
@@ -33,6 +32,9 @@ With CI=true the lock must match, as with --locked.`,
 			o.Locked = c.Bool("locked") || e.CI()
 			o.Frozen, o.Prod, o.Repair = c.Bool("frozen"), c.Bool("prod"), c.Bool("repair")
 			return e.change(c.Context, e.registryRef(c), o.Offline, func(ctx context.Context, r *registries) (*outcome, error) {
+				if err := r.bind(ctx, !o.Frozen); err != nil {
+					return nil, err
+				}
 				return newSync(r, o).run(ctx)
 			})
 		},
@@ -49,13 +51,9 @@ func syncFlags() []cli.Flag {
 
 // syncOptions reads the flags of syncFlags.
 func (e *Env) syncOptions(c *cli.Context) (syncOptions, error) {
-	mode := c.String("link")
-	if mode == "" {
-		mode = e.Getenv("PKG_LINK")
-	}
-	m, err := fetch.ParseMode(mode)
+	m, err := e.linkMode(c.String("link"))
 	if err != nil {
-		return syncOptions{}, usagef("--link %s: use symlink, hard, reflink or copy", mode)
+		return syncOptions{}, err
 	}
 	return syncOptions{Offline: c.Bool("offline"), Mode: m}, nil
 }
@@ -102,7 +100,7 @@ type changed struct {
 
 // installed is the JSON form of what an install did.
 type installed struct {
-	Packages int              `json:"packages"` // in the lock
+	Packages int              `json:"packages"` // in pkg_modules
 	Fetched  int              `json:"fetched"`  // packages
 	Bytes    int64            `json:"bytes"`    // received
 	Sources  map[string]int64 `json:"sources,omitempty"`
@@ -136,7 +134,7 @@ func (e *Env) report(out *outcome) {
 		}
 	}
 	sum := installed{
-		Packages: len(out.Lock.Packages), Fetched: out.Fetched.Packages, Bytes: out.Fetched.Bytes, Sources: out.Fetched.BySource,
+		Packages: out.Linked.Linked + out.Linked.Kept, Fetched: out.Fetched.Packages, Bytes: out.Fetched.Bytes, Sources: out.Fetched.BySource,
 		Linked: out.Linked.Linked, Removed: out.Linked.Removed, UpToDate: out.UpToDate,
 	}
 	switch {

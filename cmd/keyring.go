@@ -2,10 +2,14 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"pkg/cmd/ui"
@@ -43,7 +47,7 @@ func (e *Env) signer(c *cli.Context) (keys.Key, error) {
 	if text := e.Getenv("PKG_KEY"); named == "" && text != "" {
 		k, err := keys.ParseText(text)
 		if err != nil {
-			return keys.Key{}, fmt.Errorf("read PKG_KEY: %w", err)
+			return keys.Key{}, fail(exitFailed, "unset PKG_KEY", "read PKG_KEY: %w", err)
 		}
 		return k, nil
 	}
@@ -52,7 +56,8 @@ func (e *Env) signer(c *cli.Context) (keys.Key, error) {
 		if err != nil {
 			return keys.Key{}, err
 		}
-		return ask.unlock(file, func(passphrase []byte) (keys.Key, error) { return keys.ReadFile(path, passphrase) })
+		k, err := ask.unlock(c.Context, file, func(passphrase []byte) (keys.Key, error) { return keys.ReadFile(path, passphrase) })
+		return k, withHelp(err, "unset PKG_KEY_FILE")
 	}
 	ring, err := e.ring()
 	if err != nil {
@@ -66,7 +71,8 @@ func (e *Env) signer(c *cli.Context) (keys.Key, error) {
 	if !exists(filepath.Join(ring.Dir, named+".key")) {
 		return keys.Key{}, fail(exitFailed, "pkg keys list", "there is no key %q in %s", named, ring.Dir)
 	}
-	return ask.unlock(named, func(passphrase []byte) (keys.Key, error) { return ring.Load(named, passphrase) })
+	k, err := ask.unlock(c.Context, named, func(passphrase []byte) (keys.Key, error) { return ring.Load(named, passphrase) })
+	return k, withHelp(err, "pkg keys list")
 }
 
 // onlyKey returns the name of the ring's key if it has exactly one.
@@ -102,12 +108,12 @@ func (e *Env) asker(c *cli.Context) asker {
 }
 
 // unlock opens a key without a passphrase, and asks for one only if that is what is missing.
-func (a asker) unlock(what string, open func(passphrase []byte) (keys.Key, error)) (keys.Key, error) {
+func (a asker) unlock(ctx context.Context, what string, open func(passphrase []byte) (keys.Key, error)) (keys.Key, error) {
 	k, err := open(nil)
 	if !errors.Is(err, keys.ErrPassphraseNeeded) {
 		return k, err
 	}
-	passphrase, err := a.existing(what)
+	passphrase, err := a.existing(ctx, what)
 	if err != nil {
 		return keys.Key{}, err
 	}
@@ -115,7 +121,7 @@ func (a asker) unlock(what string, open func(passphrase []byte) (keys.Key, error
 }
 
 // existing returns the passphrase of a key that has one.
-func (a asker) existing(what string) ([]byte, error) {
+func (a asker) existing(ctx context.Context, what string) ([]byte, error) {
 	if a.file != "" {
 		return a.read()
 	}
@@ -123,11 +129,11 @@ func (a asker) existing(what string) ([]byte, error) {
 		return nil, fail(exitFailed, "export PKG_KEY_PASSPHRASE_FILE=FILE",
 			"the key %s is encrypted, and there is neither a passphrase file nor a terminal to ask at", what)
 	}
-	return ui.ReadPassword(a.e.Stdin, a.e.Stderr, "passphrase of "+ui.Escape(what)+": ")
+	return a.ask(ctx, "passphrase of "+ui.Escape(what)+": ")
 }
 
 // chosen returns the passphrase for a new key.
-func (a asker) chosen(what string) ([]byte, error) {
+func (a asker) chosen(ctx context.Context, what string) ([]byte, error) {
 	if a.file != "" {
 		return a.read()
 	}
@@ -135,11 +141,11 @@ func (a asker) chosen(what string) ([]byte, error) {
 		return nil, fail(exitUsage, "pkg keys new "+what+" --no-passphrase",
 			"a key is encrypted by default, and there is neither a passphrase file nor a terminal to ask at")
 	}
-	first, err := ui.ReadPassword(a.e.Stdin, a.e.Stderr, "new passphrase of "+ui.Escape(what)+": ")
+	first, err := a.ask(ctx, "new passphrase of "+ui.Escape(what)+": ")
 	if err != nil {
 		return nil, err
 	}
-	second, err := ui.ReadPassword(a.e.Stdin, a.e.Stderr, "the same again: ")
+	second, err := a.ask(ctx, "the same again: ")
 	switch {
 	case err != nil:
 		return nil, err
@@ -151,20 +157,56 @@ func (a asker) chosen(what string) ([]byte, error) {
 	return first, nil
 }
 
+// ask asks at the terminal. To end the input is to interrupt.
+func (a asker) ask(ctx context.Context, prompt string) ([]byte, error) {
+	b, err := ui.ReadPassword(ctx, a.e.Stdin, a.e.Stderr, prompt)
+	if errors.Is(err, io.EOF) {
+		return nil, fail(exitInterrupted, "", "interrupted")
+	}
+	return b, err
+}
+
 // read returns the first line of the passphrase file.
 func (a asker) read() ([]byte, error) {
 	path, err := a.path(a.file)
 	if err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(path) //nolint:gosec // G304: the user names the file
+	b, mode, err := readSmall(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the passphrase file: %w", err)
 	}
 	first, _, _ := bytes.Cut(b, []byte("\n"))
 	first = bytes.TrimSuffix(first, []byte("\r"))
 	if len(first) == 0 {
-		return nil, fmt.Errorf("the passphrase file %s has an empty first line", a.file)
+		return nil, fail(exitFailed, "$EDITOR "+a.file, "the passphrase file %s has an empty first line", a.file)
+	}
+	if runtime.GOOS != "windows" && mode.Perm()&0o077 != 0 { // refused, it would break the secrets that CI mounts
+		a.e.UI.Warn("warning", nil, "the passphrase file %s has mode %04o: others can reach it", a.file, mode.Perm())
 	}
 	return first, nil
+}
+
+// readSmall reads a file in which a key or a passphrase should be: a regular one of at most 64 KiB, and no device that
+// never ends.
+func readSmall(path string) ([]byte, fs.FileMode, error) {
+	const most = 64 << 10
+	look := "ls -ld " + path
+	info, err := os.Stat(path) // opening a pipe would wait
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, fail(exitFailed, look, "%s is not a regular file", path)
+	}
+	f, err := os.Open(path) //nolint:gosec // G304: the user names the file
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && len(b) > most {
+		err = fail(exitFailed, look, "%s has more than %d bytes", path, most)
+	}
+	return b, info.Mode(), err
 }

@@ -27,6 +27,7 @@ type shownKey struct {
 	Name      string      `json:"name"`
 	Author    name.Author `json:"author"`
 	Encrypted bool        `json:"encrypted"`
+	Damaged   bool        `json:"damaged,omitempty"` // nothing says whose key it is
 	File      string      `json:"file,omitempty"`
 }
 
@@ -47,9 +48,12 @@ func (e *Env) keysNew() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if c.Bool("no-passphrase") && c.String("passphrase-file") != "" {
+				return usagef("a key has --passphrase-file or --no-passphrase, not both")
+			}
 			var passphrase []byte
 			if !c.Bool("no-passphrase") {
-				if passphrase, err = e.asker(c).chosen(args[0]); err != nil {
+				if passphrase, err = e.asker(c).chosen(c.Context, args[0]); err != nil {
 					return err
 				}
 			}
@@ -96,10 +100,14 @@ func (e *Env) keysList() *cli.Command {
 			}
 			var rows []ui.Row
 			for _, k := range list {
-				rows = append(rows, ui.Row{
-					Fields: shownKey{Name: k.Name, Author: k.Author, Encrypted: k.Encrypted},
+				row := ui.Row{
+					Fields: shownKey{Name: k.Name, Author: k.Author, Encrypted: k.Encrypted, Damaged: k.Author == ""},
 					Cells:  []any{ui.Bold(k.Name), k.Author, ui.Dim(protection(k.Encrypted))},
-				})
+				}
+				if k.Author == "" {
+					row.Cells = []any{ui.Bold(k.Name), ui.Bad("unreadable")}
+				}
+				rows = append(rows, row)
 			}
 			e.UI.Table("key", rows)
 			return nil
@@ -133,6 +141,9 @@ func (e *Env) keysShow() *cli.Command {
 			for _, k := range list {
 				if k.Name == args[0] {
 					file := filepath.Join(ring.Dir, k.Name+".key")
+					if k.Author == "" {
+						return unreadable(k, file)
+					}
 					e.UI.Note("", nil, "%s, %s", file, protection(k.Encrypted))
 					e.UI.Data("key", shownKey{Name: k.Name, Author: k.Author, Encrypted: k.Encrypted, File: file}, "%s", k.Author)
 					return nil
@@ -141,6 +152,14 @@ func (e *Env) keysShow() *cli.Command {
 			return noKey(args[0], ring)
 		},
 	}
+}
+
+// unreadable is the error of a key of which nobody knows whose it is. One that is only encrypted says so when it is opened.
+func unreadable(k keys.Info, file string) error {
+	if k.Encrypted {
+		return fail(exitFailed, "pkg keys import "+k.Name+"-2 "+file, "%s is encrypted, and the public half beside it is lost", file)
+	}
+	return fail(exitFailed, "ls -l "+file, "%s is not a key file", file)
 }
 
 func noKey(key string, ring keys.Ring) error {
@@ -214,15 +233,15 @@ func (e *Env) keysImport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			text, err := os.ReadFile(path) //nolint:gosec // G304: the user names the file
+			text, _, err := readSmall(path)
 			if err != nil {
 				return fmt.Errorf("import %s: %w", args[0], err)
 			}
-			k, err := e.asker(c).unlock(args[1], func(passphrase []byte) (keys.Key, error) {
+			k, err := e.asker(c).unlock(c.Context, args[1], func(passphrase []byte) (keys.Key, error) {
 				return ring.Import(args[0], text, passphrase)
 			})
 			if err != nil {
-				return taken(args[0], err)
+				return withHelp(taken(args[0], err), "pkg keys import --help")
 			}
 			e.UI.Note("", nil, "imported the key %s from %s", ui.Bold(args[0]), args[1])
 			e.UI.Data("key", shownKey{Name: args[0], Author: k.Author(), File: filepath.Join(ring.Dir, args[0]+".key")}, "%s", k.Author())

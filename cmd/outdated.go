@@ -14,7 +14,7 @@ import (
 
 func (e *Env) outdatedCommand() *cli.Command {
 	return &cli.Command{
-		Name: "outdated", Category: onProject, Usage: "say which packages of the lock have newer versions",
+		Name: "outdated", Category: onProject, Usage: "say which packages of the lock have newer versions, or were yanked",
 		Description: "WANTED is the newest version that pkg.toml allows, LATEST the newest there is. Pre-releases and yanked versions do not count.",
 		Flags:       append(registryFlags(), &cli.BoolFlag{Name: "exit-code", Usage: "exit with 7 if there are any"}),
 		Action: func(c *cli.Context) error {
@@ -29,6 +29,9 @@ func (e *Env) outdatedCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := r.bind(c.Context, true); err != nil {
+				return err
+			}
 			n, err := e.outdated(c.Context, r)
 			if err == nil && n > 0 && c.Bool("exit-code") {
 				return exitStatus(exitFindings)
@@ -40,15 +43,30 @@ func (e *Env) outdatedCommand() *cli.Command {
 
 // older is the JSON form of one package that has newer versions.
 type older struct {
-	Name       string `json:"name"`
-	Current    string `json:"current"`
-	Wanted     string `json:"wanted"`
-	Latest     string `json:"latest"`
-	Deprecated string `json:"deprecated,omitempty"`
+	Name    string `json:"name"`
+	Current string `json:"current"`
+	Wanted  string `json:"wanted"`
+	Latest  string `json:"latest"`
+	Yanked  string `json:"yanked,omitempty"` // why the current version was
 }
 
-// outdated prints the packages that have newer versions and returns how many there are.
+// olds is the JSON form of what outdated found.
+type olds struct {
+	Packages int `json:"packages"` // looked at
+	Outdated int `json:"outdated"`
+}
+
+// outdated prints the packages that have newer versions, or whose version was yanked, and returns how many there are.
 func (e *Env) outdated(ctx context.Context, r *registries) (int, error) {
+	if !r.project.locked {
+		if len(dependencies(r.project.manifest)) > 0 {
+			return 0, fail(exitDrift, "pkg install", "there is no %s: nothing is installed yet", lockfile.File)
+		}
+		e.UI.Data("outdated-summary", olds{}, "")
+		e.UI.Note("", nil, "there is no %s: nothing is installed", lockfile.File)
+		return 0, nil
+	}
+	sum := olds{}
 	rows := []ui.Row{{Cells: []any{"NAME", "CURRENT", "WANTED", "LATEST"}}}
 	known := make(map[string]*opened)
 	for _, g := range r.project.lock.Registries {
@@ -65,6 +83,7 @@ func (e *Env) outdated(ctx context.Context, r *registries) (int, error) {
 		if row.Path != "" {
 			continue
 		}
+		sum.Packages++
 		p, err := known[row.Registry].Package(ctx, row.Name)
 		if _, absent := errors.AsType[*resolve.NotFoundError](err); absent {
 			continue
@@ -72,9 +91,15 @@ func (e *Env) outdated(ctx context.Context, r *registries) (int, error) {
 			return 0, err
 		}
 		if o, found := newer(r.project, row, p); found {
-			rows = append(rows, ui.Row{Fields: o, Cells: []any{ui.Bold(o.Name), o.Current, o.Wanted, o.Latest}})
+			current := o.Current
+			if o.Yanked != "" {
+				current += " (yanked)"
+			}
+			rows = append(rows, ui.Row{Fields: o, Cells: []any{ui.Bold(o.Name), current, o.Wanted, o.Latest}})
 		}
 	}
+	sum.Outdated = len(rows) - 1
+	e.UI.Data("outdated-summary", sum, "")
 	if len(rows) == 1 {
 		e.UI.Note("", nil, "everything is at its newest version")
 		return 0, nil
@@ -89,7 +114,14 @@ func newer(p *project, row lockfile.Package, there *resolve.Package) (older, boo
 	if d, ok := declared(p.manifest, row.Name); ok {
 		bounds = append(bounds, d.Constraint)
 	}
+	o := older{Name: row.Name.String(), Current: row.Version.String()}
 	wanted, latest := row.Version, row.Version
+	instead := false // of the locked version, which was yanked
+	for _, rel := range there.Releases {
+		if rel.Version.Equal(row.Version) {
+			o.Yanked = rel.Yanked
+		}
+	}
 	for _, rel := range there.Releases {
 		if rel.Yanked != "" || rel.Version.IsPrerelease() && !row.Version.IsPrerelease() {
 			continue
@@ -101,12 +133,13 @@ func newer(p *project, row lockfile.Package, there *resolve.Package) (older, boo
 		for _, c := range bounds {
 			fits = fits && c.Check(rel.Version)
 		}
-		if fits && rel.Version.Compare(wanted) > 0 {
-			wanted = rel.Version
+		if fits && (rel.Version.Compare(wanted) > 0 || o.Yanked != "" && !instead) {
+			wanted, instead = rel.Version, true
 		}
 	}
 	if len(bounds) == 0 {
 		wanted = row.Version // what others allow is for the resolver to say
 	}
-	return older{Name: row.Name.String(), Current: row.Version.String(), Wanted: wanted.String(), Latest: latest.String()}, latest.Compare(row.Version) > 0
+	o.Wanted, o.Latest = wanted.String(), latest.String()
+	return o, latest.Compare(row.Version) > 0 || o.Yanked != ""
 }

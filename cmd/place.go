@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"net/url"
 	"strings"
 
@@ -54,6 +55,80 @@ func (r *registries) place(name string) (place, error) {
 func (r *registries) elsewhere(name string) bool {
 	e, ok := r.entry(name)
 	return ok && name == defaultRegistry && r.ref.URL != "" && r.ref.URL != name && strings.TrimSuffix(e.URL, "/") != strings.TrimSuffix(r.ref.URL, "/")
+}
+
+// bind makes [registries.default] of pkg.toml, where there is one, the default registry of a command on the project: then
+// --registry and PKG_REGISTRY may only give another address of the same registry. With ask set, who answers there is asked
+// for its id where nobody knows it; else what comes from there is held against the id of pkg.toml.
+func (r *registries) bind(ctx context.Context, ask bool) error {
+	if r.project == nil || r.ref == (registryRef{}) {
+		return nil
+	}
+	if _, ok := r.project.manifest.Registries[defaultRegistry]; !ok {
+		return nil
+	}
+	ref := r.ref
+	there, err := r.place(defaultRegistry)
+	if err != nil {
+		return err
+	}
+	r.ref = registryRef{}
+	ours, err := r.place(defaultRegistry)
+	if err != nil {
+		return err
+	}
+	if there.url == ours.url && (ref.ID == "" || ours.id == "" || ref.ID == ours.id) {
+		r.ref.ID = ref.ID
+		return nil
+	}
+	if ours.id, err = r.idAt(ctx, ours, ask); err != nil {
+		return err
+	}
+	if there.id, err = r.idAt(ctx, there, ask); err != nil {
+		return err
+	}
+	if there.id != ours.id && (there.id != "" || there.url == "") {
+		return fail(exitTrust, "pkg registry status", "[registries.%s] of %s is the registry %s, but %s is %s",
+			defaultRegistry, manifest.File, ours.id, refText(ref), orNone(there.id))
+	}
+	r.ref = registryRef{URL: ref.URL, ID: ours.id}
+	return nil
+}
+
+// refText is a registry as the command line or the environment names it.
+func refText(ref registryRef) string {
+	if ref.URL == "" {
+		return "--registry-id"
+	}
+	return "the one named by --registry or PKG_REGISTRY, " + ref.URL + ","
+}
+
+// orNone is an id, or the word for there being none.
+func orNone(id string) string {
+	if id == "" {
+		return "empty"
+	}
+	return id
+}
+
+// idAt is the id of the registry at a place, empty if nobody knows it.
+func (r *registries) idAt(ctx context.Context, p place, ask bool) (string, error) {
+	switch {
+	case p.id != "":
+		return p.id, nil
+	case p.url == "":
+		return embeddedID(r.homes.Registry), nil
+	}
+	o, err := r.open(p.url, p)
+	if err != nil {
+		return "", err
+	}
+	if o.ID() == "" && ask && !r.offline {
+		if _, _, err := o.Refresh(ctx); err != nil {
+			return "", err
+		}
+	}
+	return o.ID(), nil
 }
 
 // entry is what pkg.toml, else config.toml, says of a registry.

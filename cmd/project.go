@@ -155,12 +155,14 @@ func (p *project) stage(source, lock []byte) (edit, error) {
 	var ed edit
 	var err error
 	if source != nil && string(source) != string(p.source) {
-		if ed.manifest, err = stage(filepath.Join(p.dir, manifest.File), source, modeOf(filepath.Join(p.dir, manifest.File))); err != nil {
+		path := behind(filepath.Join(p.dir, manifest.File))
+		if ed.manifest, err = stage(path, source, modeOf(path)); err != nil {
 			return edit{}, err
 		}
 	}
 	if lock != nil && (!p.locked || string(lock) != string(p.lockText)) {
-		if ed.lock, err = stage(filepath.Join(p.dir, lockfile.File), lock, modeOf(filepath.Join(p.dir, lockfile.File))); err != nil {
+		path := behind(filepath.Join(p.dir, lockfile.File))
+		if ed.lock, err = stage(path, lock, modeOf(path)); err != nil {
 			ed.discard()
 			return edit{}, err
 		}
@@ -180,6 +182,14 @@ func (ed edit) commit() error {
 func (ed edit) discard() {
 	ed.manifest.discard()
 	ed.lock.discard()
+}
+
+// behind is the file that a path leads to: a symlink stays, and what it leads to is written.
+func behind(path string) string {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
+	}
+	return path
 }
 
 // modeOf keeps the permissions a file has.

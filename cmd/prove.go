@@ -3,6 +3,8 @@ package cmd
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"pkg/cmd/ui"
@@ -35,19 +37,43 @@ func (s *sync) denied(ctx context.Context, res *resolve.Result) error {
 }
 
 // advise says what authors say against the releases that the project comes to use.
-func (s *sync) advise(res *resolve.Result) {
+func (s *sync) advise(ctx context.Context, res *resolve.Result) {
 	for _, p := range res.Packages {
 		if was, ok := s.project.lock.Get(p.Name); ok && was.Root == p.Release.Root {
 			continue
 		}
 		id := map[string]string{"name": p.Name.String(), "version": p.Release.Version.String()}
 		if why := p.Release.Deprecated; why != "" {
-			s.env.UI.Warn("deprecated", id, "%s %s is deprecated: %s", p.Name, p.Release.Version, why)
+			said := maps.Clone(id)
+			said["message"] = why
+			if use := s.instead(ctx, p); use != "" {
+				said["use"] = use
+			}
+			s.env.UI.Warn("deprecated", said, "%s %s is deprecated: %s", p.Name, p.Release.Version, why)
 		}
 		if why := p.Release.Yanked; why != "" {
 			s.env.UI.Warn("yanked", id, "%s %s was yanked: %s", p.Name, p.Release.Version, why)
 		}
 	}
+}
+
+// instead is what the author of a deprecated release advises to use.
+func (s *sync) instead(ctx context.Context, p resolve.Selected) string {
+	for _, o := range s.opened {
+		if p.Registry == "" || o.ID() != p.Registry {
+			continue
+		}
+		st, _, err := o.State(ctx, p.Name) // known already, as p comes from it
+		if err != nil || st == nil {
+			continue
+		}
+		for i := range st.Releases {
+			if r := &st.Releases[i]; r.Version.Compare(p.Release.Version) == 0 {
+				return r.Use
+			}
+		}
+	}
+	return ""
 }
 
 // newAuthors shows the keys that the project comes to trust by this lock.
@@ -99,6 +125,11 @@ func registryID(l *lockfile.Lock, name string) string {
 	return ""
 }
 
+// proved reports whether all rows were proved before.
+func proved(o *opened, rows []lockfile.Package) bool {
+	return !slices.ContainsFunc(rows, func(p lockfile.Package) bool { return !o.Proved(p) })
+}
+
 // prove checks every row of the lock against its author's log, under the registry's map.
 func (s *sync) prove(ctx context.Context, lock *lockfile.Lock) error {
 	if s.o.Frozen {
@@ -117,8 +148,16 @@ func (s *sync) prove(ctx context.Context, lock *lockfile.Lock) error {
 			return err
 		}
 		s.env.UI.Progress("proving", map[string]int{"packages": len(rows)}, "proving %s", count(len(rows), "package"))
+		if s.manifest.Policy.RequireWitnesses > 0 && !s.offline && !proved(o, rows) {
+			if err := s.refresh(ctx, o); err != nil { // it looks at the witnesses
+				return err
+			}
+		}
 		if err := o.ProveAll(ctx, rows); err != nil {
 			return fmt.Errorf("prove %s: %w", lockfile.File, err)
+		}
+		if err := s.sameOrigin(ctx, o, g); err != nil {
+			return err
 		}
 	}
 	return nil

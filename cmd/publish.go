@@ -2,11 +2,16 @@ package cmd
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
 	"pkg/cmd/ui"
+	"pkg/fetch/tree"
 	"pkg/lockfile"
+	"pkg/lockfile/manifest"
 	"pkg/publish"
 )
 
@@ -47,6 +52,9 @@ func (e *Env) packageDir(args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return "", fail(exitUsage, "pkg publish "+filepath.Dir(args[0]), "%s is a file: pkg publish takes the folder of a package", args[0])
+	}
 	_, _, err = e.readManifest(dir)
 	return dir, err
 }
@@ -69,7 +77,7 @@ type draftedFile struct {
 func (e *Env) publishDry(ctx context.Context, dir string) error {
 	draft, err := publish.Check(ctx, dir)
 	if err != nil {
-		return err
+		return e.unpackable(dir, err)
 	}
 	var rows []ui.Row
 	for _, f := range draft.Files {
@@ -85,6 +93,14 @@ func (e *Env) publishDry(ctx context.Context, dir string) error {
 	e.UI.Data("draft", d, "%s %s: %s, %s, root %s", ui.Bold(d.Name), d.Version, count(d.Files, "file"), size(d.Size), d.Root)
 	e.UI.Note("", nil, "nothing was published: this was a dry run")
 	return nil
+}
+
+// unpackable is the error of a folder that breaks the rules of packages: pkg.toml can exclude what is in the way.
+func (e *Env) unpackable(dir string, err error) error {
+	if _, ok := errors.AsType[*tree.Error](err); ok {
+		return fail(exitFailed, "$EDITOR "+e.shown(filepath.Join(dir, manifest.File)), "%w", err)
+	}
+	return err
 }
 
 // published is the JSON form of a receipt.
@@ -107,7 +123,7 @@ func (e *Env) publish(c *cli.Context, dir string) error {
 	ctx := c.Context
 	draft, err := publish.Check(ctx, dir) // before anybody is asked for a passphrase
 	if err != nil {
-		return err
+		return e.unpackable(dir, err)
 	}
 	at, err := e.writing(c, &project{dir: dir, manifest: draft.Manifest, lock: &lockfile.Lock{}})
 	if err != nil {

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -28,7 +27,8 @@ const defaultRegistry = "default"
 //
 // The default registry is the one of --registry or PKG_REGISTRY, else [registries.default] of pkg.toml, else of
 // config.toml, else the embedded one in the user's data folder. Its id is the one of --registry-id, else of the same table
-// as the URL, else of pkg.lock, else the one first seen at that URL.
+// as the URL, else of pkg.lock, else the one first seen at that URL. For a command on the project [registries.default]
+// decides which registry it is, and the others only where to find it: see bind.
 type registries struct {
 	env     *Env
 	homes   Homes
@@ -72,17 +72,11 @@ func (e *Env) registries(p *project, ref registryRef, offline bool) (*registries
 		env: e, homes: homes, state: catalog.NewDisk(homes.State), project: p, ref: ref, offline: offline,
 		opened: make(map[string]*opened), fresh: make(map[*opened]bool),
 	}
-	b, err := os.ReadFile(homes.Config)
-	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("read config: %w", err)
-	}
-	m, err := manifest.Parse(b)
+	c, err := e.config()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", homes.Config, err)
+		return nil, err
 	}
-	r.config = m.Registries
+	r.config = c.Registries
 	return r, nil
 }
 
@@ -146,10 +140,14 @@ func (r *registries) open(name string, p place) (*opened, error) {
 
 // row opens the registry a lock row comes from, by its id: never another one of the same name.
 func (r *registries) row(row lockfile.Registry) (*opened, error) {
+	var known *opened
 	for _, name := range sorted(r.opened) {
-		if o := r.opened[name]; o.ID() == row.ID {
-			return o, nil
+		if o := r.opened[name]; o.ID() == row.ID && (known == nil || r.fresh[o]) { // rather one that answered
+			known = o
 		}
+	}
+	if known != nil {
+		return known, nil
 	}
 	o, err := r.named(row.Name)
 	switch {
@@ -170,9 +168,75 @@ func (r *registries) row(row lockfile.Registry) (*opened, error) {
 	case err == nil && !o.local() && o.ID() == "": // a URL that nobody has told the id of: it must be this one
 		return r.remember(row.Name, place{o.url, row.ID})
 	case err != nil || o.local():
-		return nil, fail(exitAbsent, "pkg install --registry URL", "%s comes from the registry %s (%s), and nothing says where that is", lockfile.File, row.Name, row.ID)
+		return nil, fail(exitAbsent, "pkg install --registry URL", "%s comes from registry %s (%s) of %s, and nothing says where that is",
+			r.from(row), row.Origin, row.ID, lockfile.File)
 	}
 	return nil, fail(exitTrust, "pkg registry status", "the registry %s is %s, but %s in %s", o.url, o.ID(), row.ID, lockfile.File)
+}
+
+// from is a package of the lock that comes from a registry.
+func (r *registries) from(row lockfile.Registry) string {
+	for _, p := range r.project.lock.Packages {
+		if p.Path == "" && p.Registry == row.Name {
+			return p.Name.String()
+		}
+	}
+	return lockfile.File
+}
+
+// lost refuses to ask the embedded registry for what the lock has from another default one.
+func (r *registries) lost(m *manifest.Manifest) error {
+	o, err := r.named("")
+	if err != nil || !o.local() {
+		return err
+	}
+	for _, d := range dependencies(m) {
+		p, ok := r.project.lock.Get(d.name)
+		if !ok || d.Path != "" || p.Path != "" || d.Registry != "" || p.Registry != defaultRegistry && p.Registry != manifest.LocalRegistry {
+			continue
+		}
+		if g, ok := r.project.lock.Registry(p.Registry); ok {
+			if _, err := r.row(*g); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// same refuses a lock whose registry of some name is another than the one that pkg.toml or the command line calls so.
+func (r *registries) same(m *manifest.Manifest) error {
+	for _, row := range r.project.lock.Registries {
+		id := m.Registries[row.Name].ID
+		if row.Name == defaultRegistry && r.ref.ID != "" {
+			id = r.ref.ID
+		}
+		if id != "" && id != row.ID {
+			return fail(exitTrust, "git checkout -- "+lockfile.File, "the registry %s is %s in %s, but it must be %s", row.Name, row.ID, lockfile.File, id)
+		}
+	}
+	return nil
+}
+
+// sameOrigin refuses a row of a lock that calls a registry what its trust root does not.
+func (r *registries) sameOrigin(ctx context.Context, o *opened, row lockfile.Registry) error {
+	origin := o.Origin()
+	if origin == "" { // nothing was asked in this run
+		seen, err := r.state.Heads().Load(ctx, row.ID)
+		if err != nil || len(seen.Trust) == 0 {
+			return err
+		}
+		t, _, err := namespace.OpenTrust(seen.Trust[0])
+		if err != nil {
+			return err
+		}
+		origin = t.Origin
+	}
+	if origin != row.Origin {
+		return fail(exitTrust, "git checkout -- "+lockfile.File, "the registry %s has the origin %s in %s, but %s in its trust root",
+			row.ID, row.Origin, lockfile.File, origin)
+	}
+	return nil
 }
 
 // doubting is a memory that does not say which rows of a lock were proved before, so that all are proved again, from the
@@ -214,7 +278,12 @@ func (r *registries) refresh(ctx context.Context, o *opened) error {
 	if r.fresh[o] || o.empty {
 		return nil
 	}
+	done := func() {}
+	if !o.local() && !r.offline {
+		done = r.env.waiting(o.url)
+	}
 	head, freshness, err := o.Refresh(ctx)
+	done()
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -44,8 +45,11 @@ by you alone, and DIR.signed beside it what was signed last: back up the key, an
 				return err
 			}
 			id, err := registry.Init(c.Context, dir, origin, registry.InitOptions{Passphrase: passphrase, Now: e.Now})
+			if exists(filepath.Join(dir, "registry.json")) {
+				err = withHelp(err, "pkg registry serve "+args[0])
+			}
 			if err != nil {
-				return fail(exitFailed, "pkg registry serve "+args[0], "%w", err)
+				return withHelp(err, "pkg registry init --help")
 			}
 			e.UI.Data("registry", map[string]string{"id": id, "origin": origin, "dir": dir}, "%s", id)
 			e.UI.Note("", nil, "next: pkg registry serve %s", args[0])

@@ -24,6 +24,9 @@ func (e *Env) removeCommand() *cli.Command {
 				return err
 			}
 			return e.change(c.Context, e.registryRef(c), o.Offline, func(ctx context.Context, r *registries) (*outcome, error) {
+				if err := r.bind(ctx, true); err != nil {
+					return nil, err
+				}
 				return e.remove(ctx, r, o, args)
 			})
 		},

@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"pkg/cmd/ui"
@@ -36,6 +39,7 @@ func rules() []rule {
 		as(func(f *failure) ui.Failure { return ui.Failure{Code: f.Code, Detail: f.Detail, Help: f.Help} }),
 		as(func(u *usageError) ui.Failure { return ui.Failure{Code: exitUsage, Help: cmp.Or(u.Help, "pkg help")} }),
 
+		as(damaged),
 		as(func(*keys.TrustError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg registry status"} }),
 		as(func(*tree.HashError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg verify"} }),
 		as(func(*namespace.ResetError) ui.Failure {
@@ -53,9 +57,10 @@ func rules() []rule {
 		as(func(m *manifest.Error) ui.Failure {
 			return ui.Failure{Code: exitFailed, Detail: m.Help, Help: "$EDITOR " + manifest.File}
 		}),
-		as(func(l *lockfile.Error) ui.Failure {
-			return ui.Failure{Code: exitFailed, Detail: l.Help, Help: "git checkout -- " + lockfile.File}
+		as(func(c *manifest.ConfigError) ui.Failure {
+			return ui.Failure{Code: exitFailed, Help: "$EDITOR " + c.Path}
 		}),
+		as(unlocked),
 		as(func(p *keys.PermError) ui.Failure { return ui.Failure{Code: exitFailed, Help: p.Help()} }),
 		as(func(*keys.NameError) ui.Failure { return ui.Failure{Code: exitUsage, Help: "pkg keys list"} }),
 		is(keys.ErrPassphraseNeeded, exitFailed, "export PKG_KEY_PASSPHRASE_FILE=FILE"),
@@ -76,6 +81,7 @@ func rules() []rule {
 		as(func(a *publish.AbsentError) ui.Failure {
 			return ui.Failure{Code: exitAbsent, Help: "pkg info " + a.Name.String()}
 		}),
+		is(publish.ErrNoMessage, exitUsage, "pkg help deprecate"),
 		as(func(r *publish.RefusedError) ui.Failure {
 			return ui.Failure{Code: exitFailed, Detail: r.Help, Help: "pkg registry status"}
 		}),
@@ -84,12 +90,22 @@ func rules() []rule {
 		is(store.ErrNotFound, exitAbsent, "pkg install"),
 
 		is(syscall.ENOSPC, exitFailed, "df -h"),
-		as(forbidden),
+		as(unreached),
+		as(func(l *os.LinkError) ui.Failure { return unreached(&fs.PathError{Op: l.Op, Path: l.New, Err: l.Err}) }),
 		as(func(*url.Error) ui.Failure { return ui.Failure{Code: exitNetwork, Help: "pkg registry status"} }),
 		as(func(*net.OpError) ui.Failure { return ui.Failure{Code: exitNetwork, Help: "pkg registry status"} }),
 		as(func(*net.DNSError) ui.Failure { return ui.Failure{Code: exitNetwork, Help: "pkg registry status"} }),
 		is(context.DeadlineExceeded, exitNetwork, "pkg registry status"),
 	}
+}
+
+// damaged is a registry of this machine that does not open; it knows best what mends it.
+func damaged(d *registry.DamageError) ui.Failure {
+	f := ui.Failure{Code: exitFailed, Help: d.Help}
+	if _, ok := errors.AsType[*keys.TrustError](d); ok {
+		f.Code = exitTrust
+	}
+	return f
 }
 
 // absent is a name that is proved not to exist.
@@ -117,13 +133,51 @@ func missing(e *swarm.MissingError) ui.Failure {
 	return ui.Failure{Code: exitNetwork, Help: "pkg registry status"}
 }
 
-// forbidden is a file that the system keeps from us; other errors with a path are told as they are.
-func forbidden(e *fs.PathError) ui.Failure {
-	f := ui.Failure{Code: exitFailed}
-	if errors.Is(e.Err, fs.ErrPermission) || errors.Is(e.Err, syscall.EROFS) {
-		f.Help = "ls -ld " + e.Path
+// unlocked is a lock that cannot be read. An older one of version control does not help where this program is too old.
+func unlocked(l *lockfile.Error) ui.Failure {
+	f := ui.Failure{Code: exitFailed, Detail: l.Help, Help: "git checkout -- " + lockfile.File}
+	if strings.Contains(l.Msg, "newer than this pkg reads") {
+		f.Help = "pkg version"
 	}
 	return f
+}
+
+// unreached is a file that the system keeps from us, or that is not what it should be: to look at it helps, and where it is
+// not there, or has a temporary name, to look at the nearest folder above it.
+func unreached(e *fs.PathError) ui.Failure {
+	path := e.Path
+	switch {
+	case !filepath.IsAbs(path):
+	case errors.Is(e.Err, fs.ErrPermission) || errors.Is(e.Err, syscall.EROFS):
+		if _, err := os.Lstat(path); err != nil && strings.HasPrefix(filepath.Base(path), ".") {
+			path = filepath.Dir(path)
+		}
+	default:
+		for {
+			_, err := os.Lstat(path)
+			if err == nil || filepath.Dir(path) == path {
+				break
+			}
+			path = filepath.Dir(path)
+		}
+		if info, err := os.Stat(path); err == nil && info.IsDir() && path != e.Path {
+			return ui.Failure{Code: exitFailed, Help: "ls -a " + path}
+		}
+	}
+	return ui.Failure{Code: exitFailed, Help: "ls -ld " + path}
+}
+
+// withHelp gives an error that no rule knows the command that helps.
+func withHelp(err error, help string) error {
+	if err == nil {
+		return nil
+	}
+	for _, r := range rules() {
+		if _, known := r(err); known {
+			return err
+		}
+	}
+	return fail(exitFailed, help, "%w", err)
 }
 
 // as makes a rule for a type.

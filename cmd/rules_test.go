@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,6 +34,12 @@ func TestEveryKindOfErrorHasItsCodeAndHelp(t *testing.T) {
 	trust := &keys.TrustError{Subject: "left-pad", What: "the author changed", Ours: "did:key:a", Theirs: "did:key:b"}
 	refused := &url.Error{Op: "Get", URL: "http://127.0.0.1:1/head", Err: syscall.ECONNREFUSED}
 	key := resolve.Key{Name: "left-pad"}
+	dir := t.TempDir()
+	file, missing := filepath.Join(dir, "file"), filepath.Join(dir, "missing")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, newer := lockfile.Parse([]byte("version = 2\n"))
 	for _, c := range []struct {
 		err  error
 		code int
@@ -64,6 +72,7 @@ func TestEveryKindOfErrorHasItsCodeAndHelp(t *testing.T) {
 		{&semver.ConstraintError{Input: "^*"}, exitUsage, "pkg help add"},
 		{&tree.Error{Path: "a", Why: "b"}, exitFailed, "pkg publish --dry-run"},
 		{&publish.RefusedError{Status: 409, Reason: "taken"}, exitFailed, "pkg registry status"},
+		{&registry.DamageError{Dir: "/r", Why: "log.key is missing", Help: "cp BACKUP/log.key /r"}, exitFailed, "cp BACKUP/log.key /r"},
 		{registry.ErrLocked, exitFailed, "pkg publish --registry URL"},
 		{store.ErrNotFound, exitAbsent, "pkg install"},
 		{refused, exitNetwork, "pkg registry status"},
@@ -71,7 +80,12 @@ func TestEveryKindOfErrorHasItsCodeAndHelp(t *testing.T) {
 		{context.DeadlineExceeded, exitNetwork, "pkg registry status"},
 		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, exitFailed, "ls -ld /x"},
 		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, exitFailed, "df -h"},
-		{&fs.PathError{Op: "open", Path: "/x", Err: fs.ErrNotExist}, exitFailed, ""},
+		{&fs.PathError{Op: "open", Path: missing, Err: fs.ErrNotExist}, exitFailed, "ls -a " + dir},
+		{&fs.PathError{Op: "mkdir", Path: filepath.Join(file, "keys"), Err: syscall.ENOTDIR}, exitFailed, "ls -ld " + file},
+		{&fs.PathError{Op: "open", Path: filepath.Join(dir, ".pkg.lock.123"), Err: syscall.EACCES}, exitFailed, "ls -ld " + dir},
+		{&os.LinkError{Op: "rename", Old: file, New: missing, Err: syscall.EACCES}, exitFailed, "ls -ld " + missing},
+		{&manifest.ConfigError{Path: "/c/config.toml", Msg: "unknown key"}, exitFailed, "$EDITOR /c/config.toml"},
+		{newer, exitFailed, "pkg version"},
 	} {
 		f := explain(t.Context(), fmt.Errorf("install: %w", c.err))
 		if f.Code != c.code || f.Help != c.help {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"pkg/keys"
 	"pkg/publish/registry"
 )
 
@@ -120,7 +121,20 @@ func (e *Env) announce(o serveOptions, url string) error {
 	return nil
 }
 
+// openRegistry opens the registry to serve, and makes the embedded one if there is none.
 func (e *Env) openRegistry(ctx context.Context, o serveOptions) (*registry.Server, error) {
+	s, err := e.registryServer(ctx, o)
+	if errors.Is(err, keys.ErrPassphrase) || errors.Is(err, keys.ErrPassphraseNeeded) {
+		help := "pkg registry serve --passphrase-file FILE"
+		if o.dir != "" {
+			help = "pkg registry serve " + e.shown(o.dir) + " --passphrase-file FILE"
+		}
+		return nil, fail(exitFailed, help, "%w", err)
+	}
+	return s, withHelp(err, "pkg registry serve --help")
+}
+
+func (e *Env) registryServer(ctx context.Context, o serveOptions) (*registry.Server, error) {
 	if o.dir != "" {
 		s, err := registry.Open(ctx, o.dir, o.cfg)
 		if errors.Is(err, os.ErrNotExist) {
@@ -132,7 +146,7 @@ func (e *Env) openRegistry(ctx context.Context, o serveOptions) (*registry.Serve
 	if err != nil {
 		return nil, err
 	}
-	if !exists(filepath.Join(homes.Registry, "registry.json")) {
+	if !exists(filepath.Join(homes.Registry, "registry.json")) || exists(filepath.Join(homes.Registry, "incomplete")) {
 		s, err := registry.Embedded(ctx, homes.Registry, o.cfg)
 		if err == nil {
 			e.UI.Note("created", map[string]string{"dir": homes.Registry}, "made your local registry in %s", homes.Registry)

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type syncOptions struct {
 	Manifest *manifest.Manifest // of Source; nil is the project's
 	Free     map[name.Name]bool // names whose locked version may change
 	FreeAll  bool               // all of them may
+	Admit    bool               // what may change may also stay, though it was yanked or is too young
 }
 
 // outcome is what sync did.
@@ -73,6 +75,11 @@ func (s *sync) run(ctx context.Context) (*outcome, error) {
 
 // apply installs lock, which matches the manifest, and writes the project's files.
 func (s *sync) apply(ctx context.Context, lock *lockfile.Lock) (*outcome, error) {
+	if lock != s.project.lock {
+		if _, err := lockfile.Parse(lock.Bytes()); err != nil {
+			return nil, fmt.Errorf("nothing was written, as the new lock could not be read again: %w", err)
+		}
+	}
 	if err := s.prove(ctx, lock); err != nil {
 		return nil, err
 	}
@@ -105,8 +112,11 @@ func (s *sync) apply(ctx context.Context, lock *lockfile.Lock) (*outcome, error)
 	return out, nil
 }
 
-// restore links again what was linked before err, and returns err.
+// restore links again what was linked before err, and returns err. A lock that was never proved here was not linked before.
 func (s *sync) restore(ctx context.Context, st *store.Store, err error) error {
+	if !s.o.Frozen && !s.known(s.project.lock) {
+		return err
+	}
 	_, back := s.link(ctx, st, s.project.lock, s.project.manifest)
 	_, same := errors.AsType[*fetch.ForeignError](back) // what was in the way then still is
 	if back == nil || same || !s.project.locked {
@@ -115,14 +125,34 @@ func (s *sync) restore(ctx context.Context, st *store.Store, err error) error {
 	return errors.Join(err, fmt.Errorf("restore %s: %w", modules, back))
 }
 
+// known reports whether every row of a lock was proved before.
+func (s *sync) known(lock *lockfile.Lock) bool {
+	for _, p := range lock.Packages {
+		if p.Path != "" {
+			continue
+		}
+		i := slices.IndexFunc(lock.Registries, func(g lockfile.Registry) bool { return g.Name == p.Registry })
+		if i < 0 {
+			return false
+		}
+		if o, err := s.row(lock.Registries[i]); err != nil || !o.Proved(p) {
+			return false
+		}
+	}
+	return true
+}
+
 // lock returns a lock that matches the manifest: the one there is if it does, else a new one.
 func (s *sync) lock(ctx context.Context) (*lockfile.Lock, error) {
+	if err := s.same(s.manifest); err != nil {
+		return nil, err
+	}
 	drift, err := s.drift()
 	if err != nil {
 		return nil, err
 	}
 	if s.o.Locked || s.o.Frozen {
-		return s.project.lock, drifted(s.project, drift)
+		return s.project.lock, drifted(s.project, drift, s.env.CI())
 	}
 	if len(drift) == 0 && !s.o.FreeAll && len(s.o.Free) == 0 {
 		return s.project.lock, nil
@@ -130,12 +160,15 @@ func (s *sync) lock(ctx context.Context) (*lockfile.Lock, error) {
 	return s.resolve(ctx)
 }
 
-// drifted is the error of a lock that does not match its manifest.
-func drifted(p *project, drift []lockfile.Drift) error {
+// drifted is the error of a lock that does not match its manifest. In CI a plain install would say the same again.
+func drifted(p *project, drift []lockfile.Drift, ci bool) error {
 	if len(drift) == 0 {
 		return nil
 	}
 	help := "pkg install"
+	if ci {
+		help = "CI= pkg install"
+	}
 	if !p.locked {
 		return fail(exitDrift, help, "there is no %s, and the lock must not change", lockfile.File)
 	}
@@ -171,6 +204,9 @@ func (s *sync) drift() ([]lockfile.Drift, error) {
 
 // resolve makes a new lock.
 func (s *sync) resolve(ctx context.Context) (*lockfile.Lock, error) {
+	if err := errors.Join(s.same(s.manifest), s.lost(s.manifest)); err != nil {
+		return nil, err
+	}
 	req, err := s.request(ctx)
 	if err != nil {
 		return nil, err
@@ -180,8 +216,11 @@ func (s *sync) resolve(ctx context.Context) (*lockfile.Lock, error) {
 		return nil, err
 	}
 	var cats []*catalog.Registry
-	for _, o := range regs {
-		if !o.empty && (o.ID() != "" || s.fresh[o]) {
+	seen := make(map[string]bool)
+	answered := slices.DeleteFunc(slices.Clone(regs), func(o *opened) bool { return !s.fresh[o] })
+	for _, o := range append(answered, regs...) { // one registry, by id, has one name in a lock
+		if id := o.ID(); !o.empty && id != "" && !seen[id] {
+			seen[id] = true
 			cats = append(cats, o.Registry)
 		}
 	}
@@ -192,7 +231,9 @@ func (s *sync) resolve(ctx context.Context) (*lockfile.Lock, error) {
 	}
 	var rows []lockfile.Registry
 	for _, c := range cats {
-		rows = append(rows, c.Row())
+		row := c.Row()
+		row.Name = s.rowName(row)
+		rows = append(rows, row)
 	}
 	lock := resolve.Lock(res, rows...)
 	if err := sameAuthors(s.project.lock, lock); err != nil {
@@ -201,8 +242,20 @@ func (s *sync) resolve(ctx context.Context) (*lockfile.Lock, error) {
 	if err := s.denied(ctx, res); err != nil {
 		return nil, err
 	}
-	s.advise(res)
+	s.advise(ctx, res)
 	return lock, nil
+}
+
+// rowName is what a new lock calls a registry: what pkg.toml does, so that who has the project finds it. Of several names
+// one without id comes first, as only the name then says that it is this one.
+func (s *sync) rowName(row lockfile.Registry) string {
+	best := ""
+	for _, n := range sorted(s.manifest.Registries) {
+		if o, ok := s.opened[n]; ok && o.ID() == row.ID && (best == "" || s.manifest.Registries[n].ID == "" && s.manifest.Registries[best].ID != "") {
+			best = n
+		}
+	}
+	return cmp.Or(best, row.Name)
 }
 
 // request says what to resolve.
@@ -222,6 +275,9 @@ func (s *sync) request(ctx context.Context) (resolve.Request, error) {
 		req.Roots = append(req.Roots, dep)
 	}
 	req.Keep(s.project.lock)
+	if s.o.Admit {
+		req.Admit = req.Locked
+	}
 	if s.o.FreeAll {
 		req.Locked = nil
 	}

@@ -23,6 +23,9 @@ func (e *Env) updateCommand() *cli.Command {
 				return err
 			}
 			return e.change(c.Context, e.registryRef(c), o.Offline, func(ctx context.Context, r *registries) (*outcome, error) {
+				if err := r.bind(ctx, true); err != nil {
+					return nil, err
+				}
 				return e.update(ctx, r, o, args)
 			})
 		},
@@ -31,7 +34,7 @@ func (e *Env) updateCommand() *cli.Command {
 
 // update resolves anew, with the named packages free of the lock, or all of them.
 func (e *Env) update(ctx context.Context, r *registries, o syncOptions, args []string) (*outcome, error) {
-	o.FreeAll = len(args) == 0
+	o.FreeAll, o.Admit = len(args) == 0, true
 	o.Free = make(map[name.Name]bool)
 	for _, a := range args {
 		n, err := name.Parse(a)

@@ -14,6 +14,7 @@ import (
 	"pkg/fetch/tree"
 	"pkg/keys"
 	"pkg/lockfile"
+	"pkg/lockfile/manifest"
 	"pkg/lockfile/name"
 )
 
@@ -34,6 +35,9 @@ func (e *Env) verifyCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := r.bind(c.Context, false); err != nil {
+				return err
+			}
 			r.again = true
 			return e.verify(c.Context, r)
 		},
@@ -45,8 +49,8 @@ type verified struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	Root    string `json:"root,omitempty"`
-	Files   string `json:"files"` // verified, missing, altered
-	Log     string `json:"log"`   // verified, unknown, contradicted
+	Files   string `json:"files"` // verified, missing, altered; path and skipped are not checked
+	Log     string `json:"log"`   // verified, unknown, contradicted; path
 	Why     string `json:"why,omitempty"`
 }
 
@@ -57,6 +61,8 @@ const (
 	isAltered  = "altered"
 	isUnknown  = "unknown"
 	isLie      = "contradicted"
+	isPath     = "path"    // of a folder: nobody signed it
+	isSkipped  = "skipped" // as install --prod left it out
 )
 
 // verify checks everything and says everything it found before it fails.
@@ -70,14 +76,24 @@ func (e *Env) verify(ctx context.Context, r *registries) error {
 	if err != nil {
 		return err
 	}
-	var lies, missing []verified
-	logs := 0
+	if err := errors.Join(r.same(s.manifest), e.verifyOrigins(ctx, r)); err != nil {
+		return err
+	}
+	var lies, missing, broken []verified
+	var sum verifiedAll
+	skipped := r.project.leftOut()
 	for _, row := range r.project.lock.Packages {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		v := verified{Name: row.Name.String(), Version: rowVersion(&row), Files: isVerified, Log: isVerified}
-		if row.Path == "" {
+		switch {
+		case skipped[row.Name]:
+			v.Files, v.Log = isSkipped, isUnknown
+		case row.Path != "":
+			v.Files, v.Log = isPath, isPath
+			e.verifyPath(r.project, row, &v)
+		default:
 			v.Root = row.Root.String()
 			e.verifyFiles(ctx, st, r.project, row, &v)
 			e.verifyLog(ctx, r, row, &v)
@@ -89,24 +105,109 @@ func (e *Env) verify(ctx context.Context, r *registries) error {
 		case v.Files == isMissing:
 			missing = append(missing, v)
 			e.UI.Data("verified", v, "%s %s %s: %s", ui.Caution("missing"), v.Name, v.Version, v.Why)
+		case v.Log == isPath && v.Why != "":
+			broken = append(broken, v)
+			e.UI.Data("verified", v, "%s %s %s: %s", ui.Caution("broken"), v.Name, v.Version, v.Why)
 		default:
 			e.UI.Data("verified", v, "")
 		}
-		if v.Log == isVerified {
-			logs++
-		}
+		sum.count(v)
 		e.UI.Progress("verifying", v, "verifying %s", v.Name)
 	}
 	switch n := len(r.project.lock.Packages); {
 	case len(lies) > 0:
 		return fail(exitTrust, "pkg install --repair", "%d of %s not what was signed: %s", len(lies), count(n, "package"), lies[0].Name)
 	case len(found) > 0:
-		return drifted(r.project, found)
+		return drifted(r.project, found, r.env.CI())
 	case len(missing) > 0:
 		return fail(exitAbsent, "pkg install", "%d of %s not installed: %s", len(missing), count(n, "package"), missing[0].Name)
+	case len(broken) > 0:
+		return fail(exitFindings, "$EDITOR "+broken[0].Version+"/"+manifest.File, "%s: %s", broken[0].Name, broken[0].Why)
 	default:
-		e.UI.Data("verify", map[string]int{"packages": n, "logs": logs}, "verified %s: every file, and %s", count(n, "package"), count(logs, "author log"))
+		e.UI.Data("verify", sum, "%s", sum)
 		return nil
+	}
+}
+
+// verifiedAll is the JSON form of what verify checked.
+type verifiedAll struct {
+	Packages int `json:"packages"` // every file of them
+	Logs     int `json:"logs"`
+	Paths    int `json:"paths"`   // used as they are
+	Skipped  int `json:"skipped"` // not installed, as only dev-dependencies need them
+}
+
+// count adds a package.
+func (a *verifiedAll) count(v verified) {
+	switch v.Files {
+	case isVerified:
+		a.Packages++
+	case isPath:
+		a.Paths++
+	case isSkipped:
+		a.Skipped++
+	}
+	if v.Log == isVerified {
+		a.Logs++
+	}
+}
+
+func (a verifiedAll) String() string {
+	s := fmt.Sprintf("verified %s: every file, and %s", count(a.Packages, "package"), count(a.Logs, "author log"))
+	if a.Paths > 0 {
+		s += fmt.Sprintf("; not %s, which nobody signed", count(a.Paths, "path package"))
+	}
+	if a.Skipped > 0 {
+		s += fmt.Sprintf("; not %s that only dev-dependencies need, which --prod left out", count(a.Skipped, "package"))
+	}
+	return s
+}
+
+// leftOut are the packages that install --prod left out: none if one that only dev-dependencies need is there.
+func (p *project) leftOut() map[name.Name]bool {
+	prod := lockfile.Prod(p.lock, p.manifest)
+	left := make(map[name.Name]bool)
+	for _, row := range p.lock.Packages {
+		if prod[row.Name] {
+			continue
+		}
+		if _, err := os.Lstat(moduleDir(p, row.Name)); err == nil {
+			return nil
+		}
+		left[row.Name] = true
+	}
+	return left
+}
+
+// verifyOrigins checks what the lock says of registries that are known here.
+func (e *Env) verifyOrigins(ctx context.Context, r *registries) error {
+	for _, g := range r.project.lock.Registries {
+		if o, err := r.row(g); err == nil {
+			if err := r.sameOrigin(ctx, o, g); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// verifyPath checks that a path dependency is linked, and has the commands it promises.
+func (e *Env) verifyPath(p *project, row lockfile.Package, v *verified) {
+	if !exists(moduleDir(p, row.Name)) {
+		v.Files, v.Why = isMissing, "it is not in "+modules
+		return
+	}
+	dir := filepath.Join(p.dir, filepath.FromSlash(row.Path))
+	_, m, err := e.readManifest(dir)
+	if err != nil {
+		v.Why = err.Error()
+		return
+	}
+	for _, command := range sorted(m.Bin) {
+		if info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(m.Bin[command]))); err != nil || !info.Mode().IsRegular() {
+			v.Why = fmt.Sprintf("its command %s is missing: there is no file %s", command, m.Bin[command])
+			return
+		}
 	}
 }
 
@@ -203,7 +304,7 @@ func (e *Env) verifyLog(ctx context.Context, r *registries, row lockfile.Package
 		if err != nil {
 			return
 		}
-		err = o.Prove(ctx, row)
+		err = o.ProveAll(ctx, []lockfile.Package{row})
 		switch _, lie := errors.AsType[*keys.TrustError](err); {
 		case err == nil:
 			v.Log = isVerified

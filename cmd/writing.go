@@ -109,7 +109,7 @@ func (e *Env) pushTo(ctx context.Context, o *opened) (publish.Registry, error) {
 	case locked:
 		return nil, fail(exitFailed, "pkg publish --registry URL", "another process has your local registry open: if it is pkg registry serve, publish to its URL")
 	case err != nil:
-		return nil, err
+		return nil, withHelp(err, "ls -la "+o.dir)
 	}
 	e.Defer(s.Close)
 	return s, nil

@@ -43,7 +43,12 @@ func (e *Env) yankCommand() *cli.Command {
 			if err != nil {
 				return at.explain(err)
 			}
-			e.UI.Data(kind, signed{Name: n.String(), Version: v.String(), Entry: r.Entry, Commit: r.Commit}, said, ui.Bold(n), v, r.Entry, r.Commit)
+			out := signed{Name: n.String(), Version: v.String(), Entry: r.Entry, Commit: r.Commit, AlreadyThere: r.AlreadyThere}
+			if r.AlreadyThere {
+				e.UI.Data(kind, out, "%s %s was %s already", ui.Bold(n), v, kind)
+				return nil
+			}
+			e.UI.Data(kind, out, said, ui.Bold(n), v, r.Entry, r.Commit)
 			return nil
 		},
 	}
@@ -57,6 +62,8 @@ type signed struct {
 	Message  string `json:"message,omitempty"`
 	Entry    uint64 `json:"entry"`
 	Commit   uint64 `json:"commit"`
+
+	AlreadyThere bool `json:"already_there,omitempty"` // nothing was signed; Entry is the release's
 }
 
 // nameAt reads "NAME@WHAT" or "NAME WHAT".

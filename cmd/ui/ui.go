@@ -13,7 +13,6 @@
 package ui
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -154,21 +153,4 @@ func (w *errWriter) text(s string) {
 	if w.err == nil {
 		_, w.err = io.WriteString(w.w, s)
 	}
-}
-
-// ErrNoTerminal is returned by [ReadPassword] when there is nobody to ask.
-var ErrNoTerminal = errors.New("no terminal to ask at")
-
-// ReadPassword asks on the terminal behind in, without echo. The prompt goes to w.
-func ReadPassword(in any, w io.Writer, prompt string) ([]byte, error) {
-	f, ok := in.(interface{ Fd() uintptr })
-	if !ok || !IsTerminal(in) {
-		return nil, ErrNoTerminal
-	}
-	if _, err := io.WriteString(w, prompt); err != nil {
-		return nil, err
-	}
-	b, err := term.ReadPassword(int(f.Fd()))
-	_, werr := io.WriteString(w, "\n")
-	return b, errors.Join(err, werr)
 }
