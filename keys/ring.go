@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -33,7 +32,18 @@ type Info struct {
 	Encrypted bool
 }
 
-var keyName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+// maxKeyName bounds the bytes of a key's name.
+const maxKeyName = 64
+
+// validKeyName reports whether a name is of a–z, 0–9 and -, and neither empty nor too long.
+func validKeyName(s string) bool {
+	for _, r := range s {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxKeyName
+}
 
 // NameError says that a key cannot have a name.
 type NameError struct{ Name string }
@@ -55,7 +65,7 @@ func (r Ring) List() ([]Info, error) {
 	var out []Info
 	for _, e := range entries {
 		n, ok := strings.CutSuffix(e.Name(), ".key")
-		if !ok || !keyName.MatchString(n) || !e.Type().IsRegular() {
+		if !ok || !validKeyName(n) || !e.Type().IsRegular() {
 			continue
 		}
 		info, err := r.info(n)
@@ -90,7 +100,7 @@ func (r Ring) info(n string) (Info, error) {
 // New keeps a key under a name that is not taken, encrypted unless passphrase is
 // nil. If the name is taken the error is os.ErrExist.
 func (r Ring) New(n string, k Key, passphrase []byte) error {
-	if !keyName.MatchString(n) {
+	if !validKeyName(n) {
 		return &NameError{n}
 	}
 	b, err := encodeFile(k, passphrase, r.WorkFactor)
@@ -103,7 +113,7 @@ func (r Ring) New(n string, k Key, passphrase []byte) error {
 // Load opens a key. It refuses a file that others can read, with a *PermError,
 // and is os.ErrNotExist if there is none of that name.
 func (r Ring) Load(n string, passphrase []byte) (Key, error) {
-	if !keyName.MatchString(n) {
+	if !validKeyName(n) {
 		return Key{}, &NameError{n}
 	}
 	path := r.path(n, ".key")
@@ -120,7 +130,7 @@ func (r Ring) Load(n string, passphrase []byte) (Key, error) {
 // Export returns the file of a key as it is: secret, and encrypted only if the
 // key is. It refuses what Load refuses.
 func (r Ring) Export(n string) ([]byte, error) {
-	if !keyName.MatchString(n) {
+	if !validKeyName(n) {
 		return nil, &NameError{n}
 	}
 	return readPrivate(r.path(n, ".key"))
@@ -129,7 +139,7 @@ func (r Ring) Export(n string) ([]byte, error) {
 // Import keeps an exported file under a name that is not taken. It opens the key,
 // to see that it can be, and keeps the file as it is, with its passphrase.
 func (r Ring) Import(n string, b, passphrase []byte) (Key, error) {
-	if !keyName.MatchString(n) {
+	if !validKeyName(n) {
 		return Key{}, &NameError{n}
 	}
 	k, err := DecodeFile(b, passphrase)
