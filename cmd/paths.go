@@ -121,7 +121,8 @@ func (s *sync) pathWhy(p lockfile.Package, m *manifest.Manifest) string {
 	}
 	edges := make(map[name.Name]bool)
 	for _, e := range p.Dependencies {
-		edges[edgeName(e)] = true
+		_, n := p.Edge(e)
+		edges[n] = true
 	}
 	wanted := 0
 	for _, d := range dependencies(m) {
@@ -143,14 +144,4 @@ func (s *sync) pathWhy(p lockfile.Package, m *manifest.Manifest) string {
 		return "has other dependencies now"
 	}
 	return ""
-}
-
-// edgeName is the name in an edge of a lock: "name" or "registry:name".
-func edgeName(edge string) name.Name {
-	for i := range len(edge) {
-		if edge[i] == ':' {
-			return name.Name(edge[i+1:])
-		}
-	}
-	return name.Name(edge)
 }

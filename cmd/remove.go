@@ -103,7 +103,8 @@ func prune(l *lockfile.Lock, m *manifest.Manifest) (*lockfile.Lock, bool) {
 		}
 		keep[n] = true
 		for _, d := range p.Dependencies {
-			queue = append(queue, edgeName(d))
+			_, dep := p.Edge(d)
+			queue = append(queue, dep)
 		}
 	}
 	out := &lockfile.Lock{}

@@ -56,11 +56,18 @@ func JoinEnvelope(body []byte, sigs []Signature) []byte {
 	return b
 }
 
+// SizeError says that an envelope is longer than its kind may be.
+type SizeError struct{ Size, Limit int } // bytes
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("envelope of %d bytes, want at most %d", e.Size, e.Limit)
+}
+
 // SplitEnvelope reads an envelope of at most limit bytes strictly and verifies
-// nothing. The body aliases b.
+// nothing. The body aliases b. A longer one is a *SizeError.
 func SplitEnvelope(b []byte, limit int) (body []byte, sigs []Signature, err error) {
 	if len(b) > limit {
-		return nil, nil, fmt.Errorf("envelope of %d bytes, want at most %d", len(b), limit)
+		return nil, nil, &SizeError{len(b), limit}
 	}
 	r := cbor.NewReader(b)
 	if r.List() != 2 {

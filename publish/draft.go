@@ -61,12 +61,8 @@ func fits(r *author.Release) error {
 	if err == nil {
 		return nil
 	}
-	// There is no type for the length; a test holds the words.
-	var size int
-	if _, length, ok := strings.Cut(err.Error(), "envelope of "); ok {
-		if n, _ := fmt.Sscanf(length, "%d bytes", &size); n == 1 {
-			return fmt.Errorf("too many dependencies or too long texts: the entry has %d bytes, %d is the limit", size, author.MaxEntry)
-		}
+	if long, ok := errors.AsType[*keys.SizeError](err); ok {
+		return fmt.Errorf("too many dependencies or too long texts: the entry has %d bytes, %d is the limit", long.Size, long.Limit)
 	}
 	return fmt.Errorf("no entry can say what the manifest says: %w", err)
 }
