@@ -59,6 +59,9 @@ func parseComparator(s string) (comparator, error) {
 // misleading says why a comparator that Masterminds accepts is refused, and
 // what to write instead.
 func (c comparator) misleading() (why, instead string) {
+	if c.width != full && c.v.pre != "" {
+		return fmt.Sprintf("%s has a pre-release without three numbers before it", c.text), c.completed()
+	}
 	if c.width == wild {
 		switch c.op {
 		case "^":
@@ -77,6 +80,21 @@ func (c comparator) misleading() (why, instead string) {
 		return fmt.Sprintf("%s matches every version", c.text), "0.0.x"
 	}
 	return "", ""
+}
+
+// completed is the comparator with zeros for the numbers that are missing, or
+// with "*" if all are.
+func (c comparator) completed() string {
+	op := c.op
+	switch {
+	case c.width == wild:
+		return "*"
+	case c.width == major && (op == "" || op == "=" || op == "~"):
+		op = "^"
+	case op == "" || op == "=":
+		op = "~"
+	}
+	return fmt.Sprintf("%s%d.%d.0-%s", op, c.v.major, c.v.minor, c.v.pre)
 }
 
 // intervals returns the versions that satisfy the comparator, before the
@@ -143,11 +161,6 @@ func (c comparator) breaking() bound {
 func (c comparator) others() []interval {
 	from, to := at(c.v), above(c.v)
 	if c.width != full {
-		if c.width == minor && c.v.pre != "" {
-			// Masterminds compares only the pre-release here, so that
-			// !=1.2-beta excludes no release.
-			return []interval{{bottom(), top()}}
-		}
 		from = at(Version{major: c.v.major, minor: c.v.minor, pre: "0"})
 		to = floor(c.next())
 	}

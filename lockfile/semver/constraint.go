@@ -3,7 +3,9 @@ package semver
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	masterminds "github.com/Masterminds/semver/v3"
@@ -42,23 +44,28 @@ func (e *ConstraintError) Error() string {
 }
 
 // ParseConstraint reads a constraint of at most 512 bytes and 32 groups. The
-// error is a *ConstraintError. It costs some microseconds: compile once per
-// distinct text.
+// error is a *ConstraintError. It costs a microsecond for the usual forms and
+// some ten for the rest: compile once per distinct text.
 func ParseConstraint(s string) (Constraint, error) {
 	text := strings.TrimSpace(s)
 	if text == "" {
 		return Constraint{}, &ConstraintError{s, "it is empty", "*"}
 	}
-	m, err := masterminds.NewConstraint(text)
-	if err != nil {
-		return Constraint{}, &ConstraintError{s, reason(err), guess(text)}
+	form := text
+	if !plain(text) {
+		m, err := masterminds.NewConstraint(text)
+		if err != nil {
+			return Constraint{}, &ConstraintError{s, reason(text, err), guess(text)}
+		}
+		form = m.String()
 	}
-	c := Constraint{text: text}
-	normal := strings.Split(m.String(), " || ")
+	normal := strings.Split(form, " || ")
+	c := Constraint{text: text, groups: make([]group, 0, len(normal))}
 	for i, g := range normal {
 		words := strings.Split(g, " ")
 		cs := make([]comparator, len(words))
 		for j, w := range words {
+			var err error
 			if cs[j], err = parseComparator(w); err != nil {
 				return Constraint{}, &ConstraintError{s, err.Error(), ""}
 			}
@@ -134,11 +141,14 @@ func (c Constraint) Mask(sorted []Version) Set {
 	for _, g := range c.groups {
 		for _, in := range g.in {
 			from, to := in.indexes(sorted)
+			run := from
 			for i := from; i < to; i++ {
-				if g.names(sorted[i]) {
-					s.Add(i)
+				if sorted[i].pre != "" && !g.names(sorted[i]) {
+					s.addRange(run, i)
+					run = i + 1
 				}
 			}
+			s.addRange(run, to)
 		}
 	}
 	return s
@@ -166,13 +176,24 @@ func (g group) has(v Version) bool {
 	return !v.IsZero() && slices.ContainsFunc(g.in, func(i interval) bool { return i.has(v) })
 }
 
-// reason turns an error of Masterminds into ours.
-func reason(err error) string {
+// reason turns an error of Masterminds about a text into ours.
+func reason(text string, err error) string {
 	switch {
 	case errors.Is(err, masterminds.ErrConstraintTooLong):
 		return fmt.Sprintf("more than %d bytes", masterminds.MaxConstraintLen)
 	case errors.Is(err, masterminds.ErrTooManyConstraintGroups):
 		return fmt.Sprintf("more than %d groups", masterminds.MaxConstraintGroups)
+	}
+	for w := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" \t,|=!<>~^", r) }) {
+		if len(w) > masterminds.MaxVersionLen {
+			return fmt.Sprintf("a version of more than %d bytes", masterminds.MaxVersionLen)
+		}
+		nums, _, _ := strings.Cut(strings.TrimPrefix(w, "v"), "-")
+		for num := range strings.SplitSeq(nums, ".") {
+			if _, err := strconv.ParseUint(num, 10, 64); errors.Is(err, strconv.ErrRange) {
+				return fmt.Sprintf("%.24s is above %d, the highest number", num, uint64(math.MaxUint64))
+			}
+		}
 	}
 	return "not a version constraint"
 }

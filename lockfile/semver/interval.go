@@ -81,7 +81,10 @@ func (i interval) has(v Version) bool {
 // indexes returns the half-open range of positions in ascending versions.
 func (i interval) indexes(sorted []Version) (from, to int) {
 	find := func(b bound) int {
-		n, _ := slices.BinarySearchFunc(sorted, b, func(v Version, b bound) int { return at(v).compare(b) })
+		if b.inf {
+			return len(sorted)
+		}
+		n, _ := slices.BinarySearchFunc(sorted, b.v, Version.order)
 		return n
 	}
 	from = find(i.lo)

@@ -34,6 +34,24 @@ func (s Set) Has(i int) bool {
 // Add puts i into the set. It panics if there is no room for i.
 func (s Set) Add(i int) { s[i/64] |= 1 << (i % 64) }
 
+// addRange puts from to to-1 into the set, whole words at a time.
+func (s Set) addRange(from, to int) {
+	if from >= to {
+		return
+	}
+	first, last := from/64, (to-1)/64
+	low, high := ^uint64(0)<<(from%64), ^uint64(0)>>(63-(to-1)%64)
+	if first == last {
+		s[first] |= low & high
+		return
+	}
+	s[first] |= low
+	for i := first + 1; i < last; i++ {
+		s[i] = ^uint64(0)
+	}
+	s[last] |= high
+}
+
 // Remove takes i out of the set. It panics if there is no room for i.
 func (s Set) Remove(i int) { s[i/64] &^= 1 << (i % 64) }
 

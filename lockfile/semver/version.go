@@ -34,6 +34,9 @@
 // one comparator of that group (other than !=) names a pre-release of the same
 // major.minor.patch: npm's and cargo's rule. So ^1.2.3-beta.2 matches
 // 1.2.3-beta.4 but not 1.3.0-beta, and ^1.2.3 matches no pre-release.
+// A pre-release needs all three numbers before it: 1.2-beta and 1.2.x-beta are
+// refused. Unlike npm, a group stands for itself even beside "*", and numbers
+// reach to 2^64-1.
 //
 // A constraint compiles once to half-open intervals over the semver order; the
 // upper bound of ^1.2.3 is 2.0.0-0, the lowest pre-release of 2.0.0.
