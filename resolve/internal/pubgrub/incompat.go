@@ -57,8 +57,9 @@ func (s *Solver) attach(id int32) {
 }
 
 func (s *Solver) watch(id, t int32) {
-	v := &s.vars[s.incompats[id].terms[t].p]
-	v.watches = append(v.watches, watch{id, t})
+	u := s.incompats[id].terms[t]
+	v := &s.vars[u.p]
+	v.watches = append(v.watches, watch{id, t, u.set[0]})
 }
 
 // watchable returns the term to watch, other than except.
@@ -119,6 +120,10 @@ func (s *Solver) visit(p int32) int32 {
 	v := &s.vars[p]
 	kept := v.watches[:0]
 	for i, w := range v.watches {
+		if v.domain[0]&^w.word != 0 {
+			kept = append(kept, w)
+			continue
+		}
 		c := &s.incompats[w.incompat]
 		if !subset(v.domain, c.terms[w.term].set) {
 			kept = append(kept, w)
@@ -171,7 +176,7 @@ func (s *Solver) require(ctx context.Context, roots []Dep) (int32, error) {
 	for i := range at {
 		at[i] = count(i)
 	}
-	slices.SortStableFunc(at, func(a, b int32) int { return cmp.Compare(roots[a].Pkg, roots[b].Pkg) })
+	slices.SortStableFunc(at, func(a, b int32) int { return s.precedes(roots[a].Pkg, roots[b].Pkg) })
 	s.fetch = s.fetch[:0]
 	for _, i := range at {
 		s.fetch = s.unseen(s.fetch, roots[i].Pkg)
@@ -184,7 +189,7 @@ func (s *Solver) require(ctx context.Context, roots []Dep) (int32, error) {
 		sets[i] = s.forbidden(&s.learned, d)
 	}
 	slices.SortStableFunc(at, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(roots[a].Pkg, roots[b].Pkg), slices.Compare(sets[a], sets[b]))
+		return cmp.Or(s.precedes(roots[a].Pkg, roots[b].Pkg), slices.Compare(sets[a], sets[b]))
 	})
 	for _, i := range at {
 		id := s.add(incompat{kind: Root, a: i}, term{roots[i].Pkg, sets[i]})

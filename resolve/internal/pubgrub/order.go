@@ -16,14 +16,17 @@ type item struct {
 
 func (h *heap) reset() { h.items = h.items[:0] }
 
-// priority returns the key of v: conflicts in buckets of four, the most first;
-// then a single candidate; then the order of discovery, in which no two packages
-// are equal.
+// priority returns the key of v: those to decide first; then conflicts in buckets
+// of four, the most first; then a single candidate; then the order of discovery,
+// in which no two packages are equal.
 func (v *variable) priority() uint64 {
 	const most = 1<<20 - 1
 	key := (most-min(v.conflicts>>2, most))<<40 | uint64(v.rank) //nolint:gosec // a count is not negative
 	if !single(v.domain) {
 		key |= 1 << 32
+	}
+	if !v.first {
+		key |= 1 << 60
 	}
 	return key
 }

@@ -1,6 +1,7 @@
 package pubgrub
 
 import (
+	"cmp"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -32,6 +33,7 @@ func drawWorld(t *rapid.T, most, versions int) (*world, []Dep) {
 			}
 			pk.Order = rapid.Permutation(all).Draw(t, "order")
 		}
+		pk.First = rapid.IntRange(0, 9).Draw(t, "first") == 0
 		if k > 0 && rapid.IntRange(0, 4).Draw(t, "exclude") == 0 {
 			pk.Excluded = []Exclusion{{[]uint64{rapid.Uint64Range(0, 1<<k-1).Draw(t, "excluded")}, 7}, {[]uint64{1}, 8}}
 		}
@@ -273,7 +275,11 @@ func TestSolveIsDeterministic(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w, roots := drawWorld(rt, 12, 6)
 		want, wantErr := New(w).Solve(t.Context(), Query{Roots: roots})
-		o, shuffled := w.shuffle(rt, roots)
+		to := make([]int32, len(w.packages))
+		for p := range to {
+			to[p] = int32(2*p + 1)
+		}
+		o, shuffled := w.shuffle(rt, roots, to)
 		for i := range want {
 			want[i].Pkg = 2*want[i].Pkg + 1
 		}
@@ -291,9 +297,52 @@ func TestSolveIsDeterministic(t *testing.T) {
 	})
 }
 
-// shuffle returns the same registry in another order. Package p becomes 2p+1.
-func (w *world) shuffle(t *rapid.T, roots []Dep) (*world, []Dep) {
+// TestCompareReplacesNumbers gives all packages random numbers and an order that
+// follows the old ones: not even the work done is another.
+func TestCompareReplacesNumbers(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		w, roots := drawWorld(rt, 12, 6)
+		plain := New(w)
+		want, wantErr := plain.Solve(t.Context(), Query{Roots: roots})
+		old := make([]int32, len(w.packages))
+		for p := range old {
+			old[p] = int32(p)
+		}
+		old = rapid.Permutation(old).Draw(rt, "numbers")
+		to := make([]int32, len(old))
+		for p, was := range old {
+			to[was] = int32(p)
+		}
+		o, shuffled := w.shuffle(rt, roots, to)
+		compare := func(a, b int32) int { return cmp.Compare(old[a], old[b]) }
+		for i := range want {
+			want[i].Pkg = to[want[i].Pkg]
+		}
+		sortChoices(want)
+		s := New(o)
+		for range 2 {
+			got, err := s.Solve(t.Context(), Query{Roots: shuffled, Compare: compare})
+			if !errors.Is(err, wantErr) || !slices.Equal(got, want) {
+				rt.Fatalf("Solve = %v, %v; with other numbers %v, %v", got, err, want, wantErr)
+			}
+			if s.Stats() != plain.Stats() {
+				rt.Fatalf("took %+v, with other numbers %+v", s.Stats(), plain.Stats())
+			}
+			if _, err := s.Solve(t.Context(), Query{Roots: shuffled}); !errors.Is(err, wantErr) {
+				rt.Fatalf("Solve without Compare: %v, want %v", err, wantErr)
+			}
+		}
+	})
+}
+
+// shuffle returns the same registry in another order. Package p becomes to[p];
+// numbers between are packages that nobody needs.
+func (w *world) shuffle(t *rapid.T, roots []Dep, to []int32) (*world, []Dep) {
 	o := &world{ranges: make([][]span, len(w.ranges))}
+	for range slices.Max(to) + 1 {
+		o.packages, o.deps = append(o.packages, Package{N: 2}), append(o.deps, make([][]Dep, 2))
+	}
 	at := make([]int32, len(w.ranges))
 	for i := range at {
 		at[i] = int32(i)
@@ -310,7 +359,7 @@ func (w *world) shuffle(t *rapid.T, roots []Dep) (*world, []Dep) {
 		}
 		out := rapid.Permutation(ds).Draw(t, "deps")
 		for i, d := range out {
-			out[i] = Dep{2*d.Pkg + 1, at[d.Range], d.Optional}
+			out[i] = Dep{to[d.Pkg], at[d.Range], d.Optional}
 		}
 		return out
 	}
@@ -319,8 +368,7 @@ func (w *world) shuffle(t *rapid.T, roots []Dep) (*world, []Dep) {
 		for v := range ds {
 			ds[v] = list(w.deps[p][v])
 		}
-		o.packages = append(o.packages, Package{N: 2}, pk)
-		o.deps = append(o.deps, make([][]Dep, 2), ds)
+		o.packages[to[p]], o.deps[to[p]] = pk, ds
 	}
 	return o, list(roots)
 }
@@ -357,7 +405,7 @@ func (w *world) spread(stride int32) *world {
 		o.ranges = append(o.ranges, []span{{r[0].lo * stride, r[0].hi * stride}})
 	}
 	for p, pk := range w.packages {
-		wide := Package{N: pk.N * stride}
+		wide := Package{N: pk.N * stride, First: pk.First}
 		ds := make([][]Dep, wide.N)
 		not := make([]uint64, wordsFor(wide.N))
 		for v := range wide.N {

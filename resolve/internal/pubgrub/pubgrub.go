@@ -37,9 +37,10 @@
 //   - No recursion: the depth of a graph costs memory only.
 //
 // The version tried first is the best one by [Package].Order. The package tried
-// first is the one most involved in conflicts, roughly; then one with a single
-// candidate left; then the one discovered first, roots before all others; among
-// those discovered together the one with the smallest number.
+// first is one that is [Package].First; then the one most involved in conflicts,
+// roughly; then one with a single candidate left; then the one discovered first,
+// roots before all others; among those discovered together the first one by
+// [Query].Compare.
 package pubgrub
 
 import "context"
@@ -69,6 +70,7 @@ type Package struct {
 	N        int32       // number of versions, which are 0 to N-1
 	Order    []int32     // versions, the best first; nil is N-1 down to 0
 	Excluded []Exclusion // versions that exist and cannot be chosen
+	First    bool        // decide it before all others that are not First
 }
 
 // An Exclusion says that some versions cannot be chosen. A package that cannot
@@ -93,9 +95,14 @@ type Dep struct {
 const DefaultBudget = 200_000
 
 // A Query says what is wanted.
+//
+// Compare orders packages that are discovered together, as [cmp.Compare] would,
+// and is nil for the order of their numbers. With it the answer does not depend
+// on the numbers, so that a caller may hand them out in any order.
 type Query struct {
-	Roots  []Dep
-	Budget int // conflicts analysed before *BudgetError; 0 is DefaultBudget
+	Roots   []Dep
+	Budget  int // conflicts analysed before *BudgetError; 0 is DefaultBudget
+	Compare func(a, b int32) int
 }
 
 // A Choice is one package of a solution.
@@ -124,7 +131,7 @@ type Solver struct {
 
 	// The query.
 	roots      []Dep
-	rootSets   [][]uint64
+	compare    func(a, b int32) int // nil for that of numbers
 	discovered []int32
 	incompats  []incompat
 	learned    words // sets of learned incompatibilities
@@ -143,7 +150,6 @@ type Solver struct {
 	// The analysis.
 	clause   []literal
 	scratch  words
-	groups   []int32
 	fetch    []int32
 	grouping grouping
 	stats    Stats
@@ -165,6 +171,7 @@ func (s *Solver) Stats() Stats {
 // [ErrUnsatisfiable], *[BudgetError], the context's and the registry's.
 func (s *Solver) Solve(ctx context.Context, q Query) ([]Choice, error) {
 	s.reset()
+	s.compare = q.Compare
 	budget := q.Budget
 	if budget <= 0 {
 		budget = DefaultBudget
@@ -206,7 +213,7 @@ func (s *Solver) reset() {
 	for _, p := range s.discovered {
 		s.vars[p].forget()
 	}
-	s.roots, s.rootSets = s.roots[:0], s.rootSets[:0]
+	s.roots, s.compare = s.roots[:0], nil
 	s.discovered, s.incompats, s.steps = s.discovered[:0], s.incompats[:0], s.steps[:0]
 	s.trail, s.levels, s.queue, s.redo = s.trail[:0], s.levels[:0], s.queue[:0], s.redo[:0]
 	s.learned.reset()

@@ -1,6 +1,7 @@
 package pubgrub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -136,6 +137,72 @@ func TestOptionalConstrainsOnlyWhatIsPresent(t *testing.T) {
 		cs, err := New(w).Solve(t.Context(), Query{Roots: c.roots})
 		if got := show(cs); err != nil || got != c.want {
 			t.Errorf("Solve(%v) = %q, %v; want %q", c.roots, got, err, c.want)
+		}
+	}
+}
+
+// TestFirstGetsItsBestVersion has two packages that cannot both have their best
+// version.
+func TestFirstGetsItsBestVersion(t *testing.T) {
+	t.Parallel()
+	w := &world{
+		packages: []Package{{N: 2}, {N: 2}},
+		ranges:   [][]span{{{0, 9}}, {{0, 1}}},
+		deps:     [][][]Dep{{nil, {{Pkg: 1, Range: 1}}}, {nil, nil}},
+	}
+	for _, c := range []struct {
+		first []bool
+		want  string
+	}{
+		{[]bool{false, false}, "0:1 1:0"},
+		{[]bool{false, true}, "0:0 1:1"},
+		{[]bool{true, true}, "0:1 1:0"},
+	} {
+		for p := range w.packages {
+			w.packages[p].First = c.first[p]
+		}
+		cs, err := New(w).Solve(t.Context(), Query{Roots: []Dep{{Pkg: 0}, {Pkg: 1}}})
+		if got := show(cs); err != nil || got != c.want {
+			t.Errorf("with First %v: %q, %v; want %q", c.first, got, err, c.want)
+		}
+	}
+	s := New(w)
+	if _, err := s.Solve(t.Context(), Query{Roots: []Dep{{Pkg: 0}, {Pkg: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	first, other := s.vars[1], s.vars[0]
+	other.first, other.conflicts = false, 1<<40
+	if first.priority() >= other.priority() {
+		t.Error("conflicts count more than First")
+	}
+}
+
+// TestCompareBreaksTies has two packages that are discovered together and cannot
+// both have their best version.
+func TestCompareBreaksTies(t *testing.T) {
+	t.Parallel()
+	w := &world{
+		packages: []Package{{N: 1}, {N: 2}, {N: 2}},
+		ranges:   [][]span{{{0, 9}}, {{0, 1}}},
+		deps:     [][][]Dep{{{{Pkg: 1}, {Pkg: 2}}}, {nil, {{Pkg: 2, Range: 1}}}, {nil, nil}},
+	}
+	down := func(a, b int32) int { return cmp.Compare(b, a) }
+	equal := func(_, _ int32) int { return 0 }
+	s := New(w)
+	for _, roots := range [][]Dep{{{Pkg: 0}}, {{Pkg: 1}, {Pkg: 2}, {Pkg: 0}}} {
+		for _, c := range []struct {
+			name    string
+			compare func(a, b int32) int
+			want    string
+		}{
+			{"nil", nil, "0:0 1:1 2:0"},
+			{"down", down, "0:0 1:0 2:1"},
+			{"equal", equal, "0:0 1:1 2:0"},
+		} {
+			cs, err := s.Solve(t.Context(), Query{Roots: roots, Compare: c.compare})
+			if got := show(cs); err != nil || got != c.want {
+				t.Errorf("Solve(%v) by %s = %q, %v; want %q", roots, c.name, got, err, c.want)
+			}
 		}
 	}
 }
