@@ -264,7 +264,7 @@ func (s *sync) request(ctx context.Context) (resolve.Request, error) {
 		return resolve.Request{}, err
 	}
 	req := resolve.Request{
-		Paths: s.paths, Overrides: s.manifest.Overrides, MinAge: s.manifest.Policy.MinAge, Now: s.env.Now(), Offline: s.o.Offline,
+		Paths: s.paths, Overrides: s.manifest.Overridden(), MinAge: s.manifest.Policy.MinAge, Now: s.env.Now(), Offline: s.o.Offline,
 		Free: s.o.Free,
 	}
 	for _, d := range dependencies(s.manifest) {

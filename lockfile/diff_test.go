@@ -114,6 +114,7 @@ func TestDriftNamesTheDependency(t *testing.T) {
 		{"version became a path", nil, `express = "^5.0.0"`, `express = { path = "../x" }`, []string{"express is locked at 5.1.0, pkg.toml wants the path ../x"}},
 		{"path with a version", nil, `{ path = "../sibling" }`, `{ path = "../sibling", version = "^1" }`, []string{"sibling is locked at 0.1.0, pkg.toml wants ^1"}},
 		{"override of what is not direct", nil, "^6.14", "^6.15", []string{"qs is locked at 6.14.0, the override wants ^6.15"}},
+		{"override with a reason", nil, `"^6.14"`, `{ version = "^6.15", reason = "why" }`, []string{"qs is locked at 6.14.0, the override wants ^6.15"}},
 		{"override of what is direct", nil, "qs = ", "express = \"^4\"\nqs = ", []string{"express is locked at 5.1.0, pkg.toml wants ^4"}},
 		{"edge without a row", drop("qs"), "", "", []string{"qs is not in pkg.lock, express depends on it", "qs is not in pkg.lock, mine depends on it"}},
 	}

@@ -44,8 +44,8 @@ func Satisfies(l *Lock, m *manifest.Manifest) []Drift {
 		if !reached[p.Name] {
 			c.add(p.Name, "is in %s, but nothing depends on it", File)
 		}
-		if over, ok := m.Overrides[p.Name]; ok && p.Path == "" && !over.CheckLocked(p.Version) && !c.isDirect(p.Name) {
-			c.add(p.Name, "is locked at %s, the override wants %s", p.where(), over)
+		if over, ok := m.Overrides[p.Name]; ok && p.Path == "" && !over.Constraint.CheckLocked(p.Version) && !c.isDirect(p.Name) {
+			c.add(p.Name, "is locked at %s, the override wants %s", p.where(), over.Constraint)
 		}
 	}
 	slices.SortStableFunc(c.out, func(a, b Drift) int { return cmp.Compare(a.Name, b.Name) })
@@ -86,7 +86,7 @@ func (c *checker) direct(n name.Name, d manifest.Dependency, optional bool) {
 	}
 	want := d.Constraint
 	if over, ok := c.manifest.Overrides[n]; ok && d.Path == "" {
-		want = over
+		want = over.Constraint
 	}
 	switch {
 	case d.Path != row.Path && d.Path != "":

@@ -88,6 +88,8 @@ func edits(t *testing.T) map[string]edit {
 		"remove-inline-only":         remove("accepts"),
 		"remove-escaped-key":         remove("accepts"),
 		"remove-absent":              remove("accepts"),
+		"overrides-stay":             set(OptionalDependencies, "qs", dep(t, "^6")),
+		"overrides-inline-stay":      remove("accepts"),
 		"registry-new":               registry("work", "https://pkg.example.org", regID),
 		"registry-second":            registry("work", "https://pkg.example.org", ""),
 		"registry-replace":           registry("work", "https://new.example.org", ""),

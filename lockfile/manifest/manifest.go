@@ -26,7 +26,8 @@
 //	[optional-dependencies]
 //
 //	[overrides]
-//	qs = "6.14.0"
+//	qs = "6.14.0"                  # instead of whatever anybody asks of qs
+//	semver = { version = "^7", reason = "6.x is slow on long input" }
 //
 //	[registries.work]
 //	url = "https://pkg.example.org"
@@ -75,7 +76,7 @@ type Manifest struct {
 	Dependencies         map[name.Name]Dependency
 	DevDependencies      map[name.Name]Dependency
 	OptionalDependencies map[name.Name]Dependency
-	Overrides            map[name.Name]semver.Constraint
+	Overrides            map[name.Name]Override
 	Registries           map[string]Registry
 	Policy               Policy
 }
@@ -101,6 +102,12 @@ type Dependency struct {
 	Registry   string      // a key of Registries, or "" for the default one
 	Author     name.Author // the only author to accept, or ""
 	Path       string      // a directory, instead of a registry
+}
+
+// Override is one line of [overrides]. It does not concern paths.
+type Override struct {
+	Constraint semver.Constraint // replaces what anybody asks of the name
+	Reason     string            // one line for people, at most 200 bytes; or ""
 }
 
 // Registry is one [registries.NAME] table.
@@ -146,6 +153,15 @@ func (m *Manifest) Table(table string) map[name.Name]Dependency {
 		return m.OptionalDependencies
 	}
 	return nil
+}
+
+// Overridden returns the constraints of the overrides, without their reasons.
+func (m *Manifest) Overridden() map[name.Name]semver.Constraint {
+	out := make(map[name.Name]semver.Constraint, len(m.Overrides))
+	for n, o := range m.Overrides {
+		out[n] = o.Constraint
+	}
+	return out
 }
 
 // CheckPublishable says what is missing to publish, as an *Error: a name, a

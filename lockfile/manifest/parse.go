@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"pkg/lockfile/block"
 	"pkg/lockfile/internal/toml"
@@ -21,6 +22,7 @@ import (
 const (
 	maxDescription = 1 << 10 // bytes; it is part of every signed release
 	maxText        = 256     // bytes of any other text
+	maxReason      = 200     // bytes of the reason for an override
 	maxCommand     = 64      // bytes of a command name
 	maxPath        = 1 << 10 // bytes
 )
@@ -32,7 +34,7 @@ type file struct {
 	Dependencies         map[string]rawDep      `toml:"dependencies"`
 	DevDependencies      map[string]rawDep      `toml:"dev-dependencies"`
 	OptionalDependencies map[string]rawDep      `toml:"optional-dependencies"`
-	Overrides            map[string]string      `toml:"overrides"`
+	Overrides            map[string]rawOverride `toml:"overrides"`
 	Registries           map[string]rawRegistry `toml:"registries"`
 	Policy               rawPolicy              `toml:"policy"`
 }
@@ -58,6 +60,11 @@ type rawDep struct {
 	Path     *string `toml:"path"`
 }
 
+type rawOverride struct {
+	Version *string `toml:"version"`
+	Reason  *string `toml:"reason"`
+}
+
 type rawRegistry struct {
 	URL string `toml:"url"`
 	ID  string `toml:"id"`
@@ -71,18 +78,30 @@ type rawPolicy struct {
 
 // UnmarshalTOML accepts a constraint, or a table.
 func (d *rawDep) UnmarshalTOML(v any) error {
+	return texts(v, []rawText{{"version", &d.Version}, {"registry", &d.Registry}, {"author", &d.Author}, {"path", &d.Path}})
+}
+
+// UnmarshalTOML accepts a constraint, or a table.
+func (o *rawOverride) UnmarshalTOML(v any) error {
+	return texts(v, []rawText{{"version", &o.Version}, {"reason", &o.Reason}})
+}
+
+// A rawText is a key of a table, and where its text goes.
+type rawText struct {
+	key string
+	dst **string
+}
+
+// texts reads a constraint, which is the first field, or a table of the fields.
+func texts(v any, fields []rawText) error {
 	if s, ok := v.(string); ok {
-		d.Version = &s
+		*fields[0].dst = &s
 		return nil
 	}
 	table, ok := v.(map[string]any)
 	if !ok {
 		return errors.New(`want a constraint such as "^1.2", or a table`)
 	}
-	fields := []struct {
-		key string
-		dst **string
-	}{{"version", &d.Version}, {"registry", &d.Registry}, {"author", &d.Author}, {"path", &d.Path}}
 	for _, f := range fields {
 		if v, ok := table[f.key]; ok {
 			s, ok := v.(string)
@@ -310,11 +329,11 @@ func (p *parser) constraint(n name.Name, s string, at []string) semver.Constrain
 	return c
 }
 
-func (p *parser) overrides(raw map[string]string) {
+func (p *parser) overrides(raw map[string]rawOverride) {
 	if raw == nil {
 		return
 	}
-	p.m.Overrides = make(map[name.Name]semver.Constraint, len(raw))
+	p.m.Overrides = make(map[name.Name]Override, len(raw))
 	for _, key := range sorted(raw) {
 		at := []string{"overrides", key}
 		n, err := name.Parse(key)
@@ -322,8 +341,43 @@ func (p *parser) overrides(raw map[string]string) {
 			p.fail(err, "", at, "%v", err)
 			continue
 		}
-		p.m.Overrides[n] = p.constraint(n, raw[key], at)
+		p.m.Overrides[n] = p.override(n, raw[key], at)
 	}
+}
+
+func (p *parser) override(n name.Name, r rawOverride, at []string) Override {
+	var o Override
+	if r.Version == nil {
+		p.fail(nil, `say which with version = "^1"`, at, "override %s has no version", n)
+	} else {
+		o.Constraint = p.constraint(n, *r.Version, at)
+	}
+	if r.Reason == nil {
+		return o
+	}
+	o.Reason = *r.Reason
+	if why := badReason(o.Reason); why != "" {
+		p.fail(nil, `say it on one line, as in reason = "2.x breaks our build", or leave it out`, append(at, "reason"),
+			"override %s: the reason %s", n, why)
+	}
+	return o
+}
+
+// badReason refuses what would not fit beside a package in a list.
+func badReason(s string) string {
+	i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) })
+	switch {
+	case strings.TrimSpace(s) == "":
+		return "is empty"
+	case len(s) > maxReason:
+		return fmt.Sprintf("has %d bytes, at most %d are allowed", len(s), maxReason)
+	case i >= 0 && strings.ContainsAny(s[i:], "\n\r\u2028\u2029"):
+		return "has more than one line"
+	case i >= 0:
+		r, _ := utf8.DecodeRuneInString(s[i:])
+		return fmt.Sprintf("holds the control character %q", r)
+	}
+	return ""
 }
 
 func (p *parser) registries(raw map[string]rawRegistry) {

@@ -45,6 +45,10 @@ fsevents.version = "~2.3"
 
 [overrides]
 qs = "6.14.0"
+semver = { version = "^7", reason = "6.x is slow on long input" }
+
+[overrides."scope/ws"]
+version = "~8.1"
 
 [registries.work]
 url = "https://pkg.example.org"
@@ -88,9 +92,13 @@ func TestEverythingIsRead(t *testing.T) {
 		},
 		DevDependencies:      map[name.Name]Dependency{"mocha": local},
 		OptionalDependencies: map[name.Name]Dependency{"fsevents": dep(t, "~2.3")},
-		Overrides:            map[name.Name]semver.Constraint{"qs": dep(t, "6.14.0").Constraint},
-		Registries:           map[string]Registry{"work": {"https://pkg.example.org", regID}},
-		Policy:               Policy{72 * time.Hour, 2, true},
+		Overrides: map[name.Name]Override{
+			"qs":       {Constraint: dep(t, "6.14.0").Constraint},
+			"semver":   {dep(t, "^7").Constraint, "6.x is slow on long input"},
+			"scope/ws": {Constraint: dep(t, "~8.1").Constraint},
+		},
+		Registries: map[string]Registry{"work": {"https://pkg.example.org", regID}},
+		Policy:     Policy{72 * time.Hour, 2, true},
 	}
 	if d := cmp.Diff(want, parse(t, full)); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
@@ -154,6 +162,20 @@ func TestFaultsHaveALineAndHelp(t *testing.T) {
 		{"[package]\nname = 'a'\n[dependencies]\na = '1'", 4, "depends on itself", ""},
 		{"[overrides]\nA = '1'", 2, `did you mean "a"`, ""},
 		{"[overrides]\na = '>*'", 2, "above 0.0.0", `write "*"`},
+		{"[overrides]\na = 1", 2, "constraint", ""},
+		{"[overrides]\na = {}", 2, "override a has no version", `version = "^1"`},
+		{"[overrides]\na = { reason = 'x' }", 2, "override a has no version", `version = "^1"`},
+		{"[overrides]\na = { version = '^*' }", 2, "matches only 0.0.0", `write "*"`},
+		{"[overrides]\na = { version = 1 }", 2, "version is not a text", ""},
+		{"[overrides]\na = { version = '1', reason = true }", 2, "reason is not a text", ""},
+		{"[overrides]\na = { version = '1', resaon = 'x' }", 2, `did you mean "reason"`, ""},
+		{"[overrides.a]\nversion = '1'\npath = '../a'", 3, `unknown key "path" in [overrides.a] (known: version, reason)`, ""},
+		{"[overrides.a]\nversion = '1'\nreason = ''", 3, "the reason is empty", "leave it out"},
+		{"[overrides]\na = { version = '1', reason = \" \\t\" }", 2, "the reason is empty", "leave it out"},
+		{"[overrides.a]\nversion = '1'\nreason = \"x\\ny\"", 3, "more than one line", "on one line"},
+		{"[overrides]\na = { version = '1', reason = \"x\\u2028y\" }", 2, "more than one line", "on one line"},
+		{"[overrides]\na = { version = '1', reason = \"x\\u001B[31m\" }", 2, `control character '\x1b'`, "on one line"},
+		{"[overrides]\na = { version = '1', reason = '" + strings.Repeat("x", 201) + "' }", 2, "201 bytes, at most 200", "on one line"},
 		{"[registries.work]\nurl = 'pkg.example.org'", 1, "not an http or https address", ""},
 		{"[registries.work]\nurl = 'file:///x'", 1, "not an http or https address", ""},
 		{"[registries.work]\nid = 'bafkqaaa'", 1, "not an http or https address", ""},
@@ -249,6 +271,8 @@ func TestTemplateParses(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
 	f.Add([]byte("[dependencies]\na = { path = '../a' }"))
+	f.Add([]byte("[overrides]\na = { version = '^1', reason = '2.x breaks our build' }\nb.version = '2'\nb.reason = 'x'"))
+	f.Add([]byte("[overrides.a]\nreason = \"a\\nb\"\nversion = '1'"))
 	sources, err := filepath.Glob("testdata/edit/*.golden")
 	if err != nil {
 		f.Fatal(err)
