@@ -21,6 +21,8 @@ func (e *Env) commands() []*cli.Command {
 		e.installCommand(),
 		e.updateCommand(),
 		e.listCommand(),
+		e.treeCommand(),
+		e.whyCommand(),
 		e.outdatedCommand(),
 		e.statusCommand(),
 		e.verifyCommand(),
