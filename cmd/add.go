@@ -43,6 +43,7 @@ has the project finds it.`,
 			if o.wants, err = parseWants(args); err != nil {
 				return err
 			}
+			o.Given = given{wants: o.wants, flags: addFlags(c), table: o.table}
 			ref := e.registryRef(c)
 			if c.String("registry") != "" { // it is for the operands: the others come from where they came
 				o.flag, ref = ref, e.registryEnv()
@@ -92,6 +93,22 @@ func (e *Env) addOptions(c *cli.Context) (addOptions, error) {
 		o.path, err = e.Path(p)
 	}
 	return o, err
+}
+
+// addFlags is what a command line says of what is added, each flag followed by a space.
+func addFlags(c *cli.Context) string {
+	var b strings.Builder
+	for _, f := range []string{"dev", "optional"} {
+		if c.Bool(f) {
+			b.WriteString("--" + f + " ")
+		}
+	}
+	for _, f := range []string{"registry", "registry-id", "resolution"} {
+		if v := c.String(f); v != "" && c.IsSet(f) {
+			b.WriteString("--" + f + " " + quoted(v) + " ")
+		}
+	}
+	return b.String()
 }
 
 // parseWants reads operands like "left-pad", "left-pad@^1.2" and "scope/name@1.0.0".
@@ -342,7 +359,7 @@ func (r *registries) newest(ctx context.Context, n name.Name, regName string) (s
 	}
 	p, err := o.Package(ctx, n)
 	if err != nil {
-		return "", s.explain(err)
+		return "", s.explain(ctx, err)
 	}
 	now := r.env.Now()
 	for _, rel := range slices.Backward(p.Releases) {

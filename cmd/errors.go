@@ -16,6 +16,7 @@ type failure struct {
 	Err    error
 	Detail string // more lines
 	Help   string // one exact command
+	Data   any    // for programs: what JSON has besides
 }
 
 func (f *failure) Error() string { return f.Err.Error() }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"pkg/cmd/ui"
 	"pkg/lockfile"
+	"pkg/resolve"
 )
 
 func (e *Env) installCommand() *cli.Command {
@@ -45,6 +45,7 @@ With CI=true the lock must match, as with --locked.`,
 func syncFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "offline", Usage: "open no socket: use what is at hand"},
+		&cli.StringFlag{Name: "resolution", Usage: "`STRATEGY` where versions are chosen: highest, lowest or lowest-direct", Value: "highest"},
 		&cli.StringFlag{Name: "link", Usage: "`MODE` of putting files into pkg_modules: symlink, hard, reflink or copy (PKG_LINK)"},
 	}
 }
@@ -55,7 +56,24 @@ func (e *Env) syncOptions(c *cli.Context) (syncOptions, error) {
 	if err != nil {
 		return syncOptions{}, err
 	}
-	return syncOptions{Offline: c.Bool("offline"), Mode: m}, nil
+	o := syncOptions{Offline: c.Bool("offline"), Mode: m}
+	if o.Strategy, err = strategy(c.String("resolution")); err != nil {
+		return syncOptions{}, err
+	}
+	return o, nil
+}
+
+// strategy reads --resolution.
+func strategy(s string) (resolve.Strategy, error) {
+	switch s {
+	case "", "highest":
+		return resolve.Highest, nil
+	case "lowest":
+		return resolve.Lowest, nil
+	case "lowest-direct":
+		return resolve.LowestDirect, nil
+	}
+	return 0, usagef("--resolution is highest, lowest or lowest-direct, not %q", s)
 }
 
 // change runs do on the project, alone, and says what it did.
@@ -88,16 +106,6 @@ func (e *Env) change(ctx context.Context, ref registryRef, offline bool, do func
 	return nil
 }
 
-// changed is the JSON form of one change of a lock.
-type changed struct {
-	Name   string `json:"name"`
-	Change string `json:"change"`
-	From   string `json:"from,omitempty"`
-	To     string `json:"to,omitempty"`
-	Author string `json:"author,omitempty"`
-	Root   string `json:"root,omitempty"`
-}
-
 // installed is the JSON form of what an install did.
 type installed struct {
 	Packages int              `json:"packages"` // in pkg_modules
@@ -111,28 +119,7 @@ type installed struct {
 
 // report says what sync did.
 func (e *Env) report(out *outcome) {
-	for _, ch := range out.Changes {
-		c := changed{Name: ch.Name.String(), Change: string(ch.Kind)}
-		if ch.Old != nil {
-			c.From = rowVersion(ch.Old)
-		}
-		if ch.New != nil {
-			c.To, c.Author = rowVersion(ch.New), string(ch.New.Author)
-			if ch.New.Root.Defined() {
-				c.Root = ch.New.Root.String()
-			}
-		}
-		switch {
-		case ch.Old == nil:
-			e.UI.Data("change", c, "%s %s %s", ui.Good("+"), ui.Bold(c.Name), c.To)
-		case ch.New == nil:
-			e.UI.Data("change", c, "%s %s %s", ui.Bad("-"), ui.Bold(c.Name), c.From)
-		case c.From == c.To:
-			e.UI.Data("change", c, "%s %s %s", ui.Caution("~"), ui.Bold(c.Name), c.To)
-		default:
-			e.UI.Data("change", c, "%s %s %s -> %s", ui.Caution("~"), ui.Bold(c.Name), c.From, c.To)
-		}
-	}
+	e.tell(out.Changes)
 	sum := installed{
 		Packages: out.Linked.Linked + out.Linked.Kept, Fetched: out.Fetched.Packages, Bytes: out.Fetched.Bytes, Sources: out.Fetched.BySource,
 		Linked: out.Linked.Linked, Removed: out.Linked.Removed, UpToDate: out.UpToDate,

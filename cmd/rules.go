@@ -36,7 +36,9 @@ type rule func(err error) (ui.Failure, bool)
 // comes first, then trust, whatever it is wrapped in, then what one room knows better than another, then the system. (Not net.Error: every errno of a file is one too.)
 func rules() []rule {
 	return []rule{
-		as(func(f *failure) ui.Failure { return ui.Failure{Code: f.Code, Detail: f.Detail, Help: f.Help} }),
+		as(func(f *failure) ui.Failure {
+			return ui.Failure{Code: f.Code, Detail: f.Detail, Help: f.Help, Data: f.Data}
+		}),
 		as(func(u *usageError) ui.Failure { return ui.Failure{Code: exitUsage, Help: cmp.Or(u.Help, "pkg help")} }),
 
 		as(damaged),
@@ -48,11 +50,11 @@ func rules() []rule {
 		as(func(*catalog.StaleError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg install --locked"} }),
 
 		as(absent),
-		as(func(c *resolve.ConflictError) ui.Failure {
-			return ui.Failure{Code: exitAbsent, Help: "pkg info " + c.Package.Name.String()}
-		}),
-		as(func(*resolve.BudgetError) ui.Failure { return ui.Failure{Code: exitAbsent, Help: "pkg update"} }),
 		as(unavailable),
+		as(func(*resolve.ConflictError) ui.Failure { return ui.Failure{Code: exitAbsent, Help: "pkg outdated"} }),
+		as(func(b *resolve.BudgetError) ui.Failure {
+			return ui.Failure{Code: exitFailed, Help: "pkg info " + b.Package.Name.String()}
+		}),
 
 		as(func(m *manifest.Error) ui.Failure {
 			return ui.Failure{Code: exitFailed, Detail: m.Help, Help: "$EDITOR " + manifest.File}

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"pkg/lockfile/manifest"
 	"pkg/lockfile/name"
 	"pkg/resolve"
-	"pkg/resolve/catalog"
 )
 
 // syncOptions say how a project is brought in line with its manifest.
@@ -34,12 +32,14 @@ type syncOptions struct {
 	Free     map[name.Name]bool // names whose locked version may change
 	FreeAll  bool               // all of them may
 	Admit    bool               // what may change may also stay, though it was yanked or is too young
+	Strategy resolve.Strategy   // which of the versions that fit is best
+	Given    given              // the words of the command, for advice
 }
 
 // outcome is what sync did.
 type outcome struct {
 	Lock     *lockfile.Lock
-	Changes  []lockfile.Change
+	Changes  []change
 	Fetched  fetch.Report
 	Linked   fetch.LinkReport
 	UpToDate bool // there was nothing to do
@@ -53,6 +53,7 @@ type sync struct {
 	o        syncOptions
 	manifest *manifest.Manifest
 	paths    map[name.Name]resolve.Release
+	result   *resolve.Result // set if the lock is a new one
 }
 
 // newSync prepares to bring the registries' project in line. The caller holds the project's lock.
@@ -92,7 +93,7 @@ func (s *sync) apply(ctx context.Context, lock *lockfile.Lock) (*outcome, error)
 			return nil, err
 		}
 	}
-	out := &outcome{Lock: lock, Changes: lockfile.Diff(s.project.lock, lock)}
+	out := &outcome{Lock: lock, Changes: s.changes(ctx, lock)}
 	if out.Fetched, err = s.fetch(ctx, st, lock); err != nil {
 		return nil, err
 	}
@@ -151,11 +152,19 @@ func (s *sync) lock(ctx context.Context) (*lockfile.Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.o.Locked || s.o.Frozen {
+	if s.o.Frozen || s.o.Locked && len(drift) > 0 {
 		return s.project.lock, drifted(s.project, drift, s.env.CI())
 	}
 	if len(drift) == 0 && !s.o.FreeAll && len(s.o.Free) == 0 {
-		return s.project.lock, nil
+		why, err := s.unfit(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(why) == 0:
+			return s.project.lock, nil
+		case s.o.Locked:
+			return nil, unfitting(why, s.env.CI())
+		}
 	}
 	return s.resolve(ctx)
 }
@@ -200,144 +209,6 @@ func (s *sync) drift() ([]lockfile.Drift, error) {
 	}
 	more, err := s.pathDrift()
 	return append(drift, more...), err
-}
-
-// resolve makes a new lock.
-func (s *sync) resolve(ctx context.Context) (*lockfile.Lock, error) {
-	if err := errors.Join(s.same(s.manifest), s.lost(s.manifest)); err != nil {
-		return nil, err
-	}
-	req, err := s.request(ctx)
-	if err != nil {
-		return nil, err
-	}
-	regs, err := s.all(s.manifest)
-	if err != nil {
-		return nil, err
-	}
-	var cats []*catalog.Registry
-	seen := make(map[string]bool)
-	answered := slices.DeleteFunc(slices.Clone(regs), func(o *opened) bool { return !s.fresh[o] })
-	for _, o := range append(answered, regs...) { // one registry, by id, has one name in a lock
-		if id := o.ID(); !o.empty && id != "" && !seen[id] {
-			seen[id] = true
-			cats = append(cats, o.Registry)
-		}
-	}
-	s.env.UI.Progress("resolving", nil, "resolving")
-	res, err := resolve.Resolve(ctx, catalog.New(cats...), req)
-	if err != nil {
-		return nil, s.explain(err)
-	}
-	var rows []lockfile.Registry
-	for _, c := range cats {
-		row := c.Row()
-		row.Name = s.rowName(row)
-		rows = append(rows, row)
-	}
-	lock := resolve.Lock(res, rows...)
-	if err := sameAuthors(s.project.lock, lock); err != nil {
-		return nil, err
-	}
-	if err := s.denied(ctx, res); err != nil {
-		return nil, err
-	}
-	s.advise(ctx, res)
-	return lock, nil
-}
-
-// rowName is what a new lock calls a registry: what pkg.toml does, so that who has the project finds it. Of several names
-// one without id comes first, as only the name then says that it is this one.
-func (s *sync) rowName(row lockfile.Registry) string {
-	best := ""
-	for _, n := range sorted(s.manifest.Registries) {
-		if o, ok := s.opened[n]; ok && o.ID() == row.ID && (best == "" || s.manifest.Registries[n].ID == "" && s.manifest.Registries[best].ID != "") {
-			best = n
-		}
-	}
-	return cmp.Or(best, row.Name)
-}
-
-// request says what to resolve.
-func (s *sync) request(ctx context.Context) (resolve.Request, error) {
-	if err := s.readPaths(ctx); err != nil {
-		return resolve.Request{}, err
-	}
-	req := resolve.Request{
-		Paths: s.paths, Overrides: s.manifest.Overridden(), MinAge: s.manifest.Policy.MinAge, Now: s.env.Now(), Offline: s.o.Offline,
-		Free: s.o.Free,
-	}
-	for _, d := range dependencies(s.manifest) {
-		dep, err := s.dep(ctx, d, manifest.File)
-		if err != nil {
-			return resolve.Request{}, err
-		}
-		req.Roots = append(req.Roots, dep)
-	}
-	req.Keep(s.project.lock)
-	if s.o.Admit {
-		req.Admit = req.Locked
-	}
-	if s.o.FreeAll {
-		req.Locked = nil
-	}
-	return req, nil
-}
-
-// dep turns a line of a manifest into a question.
-func (s *sync) dep(ctx context.Context, d dependency, from string) (resolve.Dep, error) {
-	dep := resolve.Dep{
-		Key: resolve.Key{Name: d.name}, Constraint: d.Constraint, Author: d.Author, From: from,
-		Dev: d.table == tableDev, Optional: d.table == tableOptional, Path: d.Path,
-	}
-	if d.Path != "" {
-		return dep, nil
-	}
-	o, err := s.named(d.Registry)
-	if err != nil {
-		return dep, err
-	}
-	if o.empty {
-		return dep, fail(exitAbsent, helpOther(d.name), "%s is not in your local registry, which is empty: nothing was published on this machine", d.name)
-	}
-	if err := s.refresh(ctx, o); err != nil {
-		return dep, err
-	}
-	dep.Registry = o.ID()
-	return dep, nil
-}
-
-// helpOther is how to look for a package elsewhere.
-func helpOther(n name.Name) string { return "pkg add " + n.String() + " --registry URL" }
-
-// explain adds to a resolver's error what only the project knows.
-func (s *sync) explain(err error) error {
-	if absent, ok := errors.AsType[*resolve.NotFoundError](err); ok {
-		o, _ := s.named("")
-		switch {
-		case len(absent.Near) > 0 && slices.ContainsFunc(dependencies(s.project.manifest), func(d dependency) bool { return d.name == absent.Name }):
-			return fail(exitAbsent, "pkg remove "+absent.Name.String(), "%w", err)
-		case len(absent.Near) > 0:
-			return fail(exitAbsent, "pkg add "+absent.Near[0], "%w", err)
-		case o != nil && o.local():
-			return fail(exitAbsent, helpOther(absent.Name), "%s is not in your local registry", absent.Name)
-		}
-		return fail(exitAbsent, "pkg info "+absent.Name.String(), "%w", err)
-	}
-	if away, ok := errors.AsType[*resolve.UnavailableError](err); ok && away.Registry != "" && !s.knows(away.Registry) {
-		return fail(exitAbsent, helpOther(away.Name), "%s comes from the registry %s, and nothing says where that is", away.Name, away.Registry)
-	}
-	return err
-}
-
-// knows reports whether a registry of this id is open.
-func (s *sync) knows(id string) bool {
-	for _, o := range s.opened {
-		if o.ID() == id {
-			return true
-		}
-	}
-	return false
 }
 
 // fetch brings what the store lacks.

@@ -1,237 +1,226 @@
 package resolve
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"pkg/keys"
-	"pkg/lockfile/semver"
+	"pkg/resolve/internal/core"
+	"pkg/resolve/internal/pubgrub"
 )
 
-// conflict is a set of decisions that cannot stand together.
-type conflict struct {
-	v       *variable
-	rival   *variable // set if both supply one name
-	demands []demand  // the demands that clash, in the order they were made
-	unfit   bool      // only the release chosen for v is ruled out
-	blame   bits      // levels
-	leaf    *conflict // set if a level ran out of candidates: the failure to tell people
+// again calls do until what it was told stays true.
+func (p *problem) again(do func() error) error {
+	for {
+		p.stale = false
+		if err := do(); !errors.Is(err, errAgain) {
+			return err
+		}
+	}
 }
 
-// leafOf returns the failure to tell people of.
-func (c *conflict) leafOf() *conflict {
-	if c.leaf != nil {
-		return c.leaf
+// failure turns an error of the solver into one of this package.
+func (p *problem) failure(err error) error {
+	if b, ok := errors.AsType[*pubgrub.BudgetError](err); ok {
+		e := &BudgetError{Conflicts: b.Conflicts}
+		if b.Package >= 0 {
+			e.Package = p.packs[b.Package].Key
+		}
+		return e
 	}
-	return c
+	return err
 }
 
-// weight orders failures by how well they explain that there is no solution.
-func (c *conflict) weight() int {
-	if c.unfit {
-		return 1
+// Explain finds the shortest reason for a *[ConflictError] of [Resolve], and
+// returns that error with its Explanation set, or *keys.TrustError if the reason
+// is that somebody pins another author than a package has. It may ask the
+// catalog again. Other errors it returns as they are.
+func Explain(ctx context.Context, err error) error {
+	c, ok := errors.AsType[*ConflictError](err)
+	if !ok || c.Explanation != nil {
+		return err
 	}
-	return 2
+	var ex *core.Explanation
+	var at []int
+	if err := c.problem.again(func() error {
+		var q pubgrub.Query
+		q, at = c.problem.query(c.problem.req.Budget)
+		var err error
+		if ex, err = core.Explain(ctx, c.problem, q); err == nil && c.problem.stale {
+			err = errAgain
+		}
+		return err
+	}); err != nil {
+		return c.problem.failure(err)
+	}
+	w := &words{problem: c.problem, story: tell(ex.Nodes, c.problem.compare), at: at}
+	if err := w.distrust(); err != nil {
+		return err
+	}
+	e := *c
+	e.Explanation = w.explanation()
+	for _, i := range ex.Core {
+		e.Roots = append(e.Roots, at[i])
+	}
+	slices.Sort(e.Roots)
+	return &e
 }
 
-// empty is the conflict of demands that leave v no release.
-func (s *solver) empty(v *variable) *conflict {
-	c := &conflict{v: v, demands: minimal(v)}
-	for _, d := range c.demands {
-		c.blame.add(d.level)
+// explanation says the story.
+func (w *words) explanation() *Explanation {
+	e := &Explanation{Sentence: w.headline(), Notes: w.notes(), Graph: w.graph(), Missing: w.missing(), words: w}
+	e.Package, e.From = w.center()
+	if len(w.lines) > 1 || len(w.story.facts) > 2 {
+		e.Lines = w.sentences()
 	}
-	c.blame.add(v.activator())
-	if len(c.demands) == 0 {
-		for _, d := range v.demands {
-			if !d.dep.Optional {
-				c.demands = []demand{d}
-				break
+	return e
+}
+
+// distrust returns the error of a story in which somebody pins another author
+// than the one a package has.
+func (w *words) distrust() error {
+	for i := range w.story.facts {
+		f := &w.story.facts[i]
+		k := w.packs[f.target]
+		for _, d := range w.deps(f) {
+			if d.Author != "" && k.missing == nil && len(k.pkg.Releases) > 0 && k.Registry != "" && d.Author != k.pkg.Author {
+				who, _ := w.owner(f)
+				return &keys.TrustError{
+					Subject: string(k.Name), What: who + " pins another author", Ours: string(d.Author), Theirs: string(k.pkg.Author),
+				}
 			}
 		}
-	}
-	return c
-}
-
-// minimal returns demands on v that together leave it no release, none of them
-// superfluous unless there are very many.
-func minimal(v *variable) []demand {
-	ds := v.limits(len(v.demands))
-	if len(ds) > 64 {
-		return ds
-	}
-	for i := 0; i < len(ds); {
-		m := v.base
-		for j, d := range ds {
-			if j != i {
-				m = and(m, d.own)
-			}
-		}
-		if m.Count() == 0 {
-			ds = slices.Delete(ds, i, i+1)
-		} else {
-			i++
-		}
-	}
-	return ds
-}
-
-// unfit is the conflict of the latest demand on v with the release chosen.
-func (s *solver) unfit(v *variable) *conflict {
-	d := v.demands[len(v.demands)-1]
-	c := &conflict{v: v, unfit: true, demands: []demand{d}}
-	c.blame.add(d.level)
-	c.blame.add(v.level)
-	return c
-}
-
-// rival returns the conflict of v with another wanted package of its name.
-func (s *solver) rival(v *variable) *conflict {
-	for _, o := range s.byName[v.Name] {
-		if o == v || o.hard == 0 {
-			continue
-		}
-		c := &conflict{v: v, rival: o}
-		for _, x := range []*variable{o, v} {
-			i := slices.IndexFunc(x.demands, func(d demand) bool { return !d.dep.Optional })
-			c.demands = append(c.demands, x.demands[i])
-			c.blame.add(x.demands[i].level)
-		}
-		return c
 	}
 	return nil
 }
 
-// failure is the error for a conflict that nothing can avoid.
-func (s *solver) failure(c *conflict) error {
-	e := &ConflictError{Package: c.v.Key}
-	for _, d := range c.demands {
-		e.From = append(e.From, d.from)
+// missing returns the error of a package in the story that could not be had.
+func (w *words) missing() error {
+	for i := range w.story.facts {
+		f := &w.story.facts[i]
+		who, _ := w.owner(f)
+		switch m := w.packs[f.target].missing.(type) { //nolint:errorlint // load stores just these
+		case *NotFoundError:
+			e := *m
+			e.From = who
+			return &e
+		case *UnavailableError:
+			e := *m
+			e.From = who
+			return &e
+		}
 	}
-	from := ""
-	if len(e.From) > 0 {
-		from = e.From[0]
+	return nil
+}
+
+// center returns the package that most facts are about, and who asks for it.
+func (w *words) center() (Key, []string) {
+	asked := make(map[int32][]string)
+	best := int32(-1)
+	for i := range w.story.facts {
+		f := &w.story.facts[i]
+		who, _ := w.owner(f)
+		if !slices.Contains(asked[f.target], who) {
+			asked[f.target] = append(asked[f.target], who)
+		}
+		if best < 0 || len(asked[f.target]) > len(asked[best]) || len(asked[f.target]) == len(asked[best]) && w.empty(f) {
+			best = f.target
+		}
 	}
-	switch m := c.v.missing.(type) { //nolint:errorlint // load stores just these
-	case *NotFoundError:
-		f := *m
-		f.From = from
-		return &f
-	case *UnavailableError:
-		f := *m
-		f.From = from
-		return &f
+	if best < 0 {
+		return Key{}, nil
 	}
-	if c.rival == nil && !c.unfit && len(c.demands) == 1 {
-		if d := c.demands[0].dep; d.Author != "" && d.Author != c.v.pkg.Author && len(c.v.pkg.Releases) > 0 {
-			return &keys.TrustError{
-				Subject: string(c.v.Name), What: fmt.Sprintf("%s pins another author", from),
-				Ours: string(d.Author), Theirs: string(c.v.pkg.Author),
+	return w.packs[best].Key, asked[best]
+}
+
+// headline says the story in one sentence.
+func (w *words) headline() string {
+	var roots, others []*fact
+	for i := range w.story.facts {
+		if f := &w.story.facts[i]; f.root >= 0 {
+			roots = append(roots, f)
+		} else {
+			others = append(others, f)
+		}
+	}
+	slices.SortFunc(roots, func(a, b *fact) int { return cmp.Compare(a.root, b.root) })
+	needs := func(f *fact) string {
+		who, verb := w.owner(f)
+		return who + " " + verb + " " + w.need(f)
+	}
+	lacks := func(f *fact, why string) string {
+		who, verb := w.owner(f)
+		if which, ok := strings.CutPrefix(why, "it is"); ok {
+			why = "which is" + which
+		} else {
+			why = "but " + why
+		}
+		return fmt.Sprintf("%s %s %s, %s", who, verb, w.wanted(f, w.deps(f)), why)
+	}
+	switch {
+	case len(roots) == 1 && len(others) == 0:
+		return lacks(roots[0], w.lack(roots[0]))
+	case len(roots) == 1 && len(others) == 1 && w.lack(others[0]) != "":
+		return lacks(others[0], w.lack(others[0]))
+	case len(roots) == 1 && len(others) == 1:
+		return needs(others[0])
+	case len(roots) == 2 && len(others) == 1:
+		for _, r := range roots {
+			if r.target == others[0].target {
+				return needs(others[0]) + ", but " + needs(r)
 			}
 		}
+	case len(others) == 2 && others[0].target == others[1].target:
+		return needs(others[0]) + ", but " + needs(others[1])
 	}
-	e.Sentence = s.sentence(c)
-	return e
+	var names []string
+	for _, r := range roots {
+		names = append(names, w.wanted(r, w.deps(r)))
+	}
+	if len(names) == 1 {
+		return names[0] + " cannot be used: what it needs does not fit together"
+	}
+	if len(names) > 4 {
+		names = append(names[:3:3], fmt.Sprintf("%d more", len(names)-3))
+	}
+	return join(names, "and") + " cannot be used together"
 }
 
-// sentence says in one sentence what clashes.
-func (s *solver) sentence(c *conflict) string {
-	asks := make([]string, len(c.demands))
-	for i, d := range c.demands {
-		asks[i] = s.ask(d)
+// graph returns the story as data.
+func (w *words) graph() []Fact {
+	var out []Fact
+	for i := range w.story.facts {
+		out = append(out, Fact{Text: w.facts([]int{i}), Terms: w.terms(w.story.facts[i].clause)})
 	}
-	n := c.v.Name
-	switch {
-	case c.rival != nil:
-		return fmt.Sprintf("%s; these are two packages from different registries, and a tree holds one of a name", join(asks, "and"))
-	case c.unfit:
-		return fmt.Sprintf("%s, but %s is in use and no other version fits the rest", asks[0], label(n, c.v.pkg.Releases[c.v.chosen].Version))
-	case c.v.missing != nil:
-		return fmt.Sprintf("%s, but %v", join(asks, "and"), c.v.missing)
-	case len(c.v.pkg.Releases) == 0:
-		return fmt.Sprintf("%s, but %s has no release", join(asks, "and"), n)
-	case len(asks) == 1:
-		return fmt.Sprintf("%s, but %s", asks[0], s.lack(c.v, c.demands[0].dep))
-	case len(asks) == 2:
-		return fmt.Sprintf("%s: no version of %s fits both; %s", join(asks, "and"), n, exist(c.v))
-	}
-	return fmt.Sprintf("%s: no version of %s fits all; %s", join(asks, "and"), n, exist(c.v))
-}
-
-// ask says a demand: "left-pad 1.3.0 needs pad ^2".
-func (s *solver) ask(d demand) string {
-	what := string(d.dep.Name)
-	if c, ok := s.req.Overrides[d.dep.Name]; ok {
-		what += " " + c.String() + " (overridden)"
-	} else if t := d.dep.Constraint.String(); t != "" {
-		what += " " + t
-	}
-	return d.from + " needs " + what
-}
-
-// lack says why no release of v meets a dependency.
-func (s *solver) lack(v *variable, d *Dep) string {
-	c := s.req.constraint(d)
-	var fit []string // versions in the range that something else rules out
-	why := make(map[string]bool)
-	pre := false
-	for i := range v.pkg.Releases {
-		r := &v.pkg.Releases[i]
-		if !admits(c, r.Version, true) {
-			continue
-		}
-		switch u := usable(v.pkg, r, &s.req); {
-		case u != "":
-			why[u] = true
-		case !admits(c, r.Version, false):
-			pre = true
-		default:
-			why["another author's"] = true
-		}
-		fit = append(fit, r.Version.String())
-	}
-	if len(fit) == 0 {
-		return exist(v)
-	}
-	list := some(fit)
-	switch {
-	case pre && len(why) == 0:
-		return fmt.Sprintf("only pre-releases fit: %s", list)
-	case !pre && why["removed"]:
-		return fmt.Sprintf("the registry removed %s", v.Name)
-	case !pre && len(why) == 1:
-		for w := range why {
-			verb := "are"
-			if len(fit) == 1 {
-				verb = "is"
+	n := len(out)
+	for _, l := range w.lines {
+		d := Fact{Text: w.conclusion(l.clause), Terms: w.terms(l.clause)}
+		for _, p := range l.premises {
+			if p.line >= 0 {
+				d.Premises = append(d.Premises, n+p.line)
 			}
-			return fmt.Sprintf("what fits %s %s: %s", verb, w, list)
+			d.Premises = append(d.Premises, p.facts...)
 		}
+		out = append(out, d)
 	}
-	return fmt.Sprintf("what fits is yanked, too young, broken or a pre-release: %s", list)
+	return out
 }
 
-// exist says which versions there are.
-func exist(v *variable) string {
-	all := make([]semver.Version, 0, len(v.pkg.Releases))
-	for _, r := range v.pkg.Releases {
-		all = append(all, r.Version)
+func (w *words) terms(c clause) []Term {
+	var out []Term
+	for _, t := range c {
+		k := w.packs[t.pkg]
+		x := Term{Key: k.Key, Absent: t.absent()}
+		for v, version := range k.versions {
+			if t.has(number(v)) {
+				x.Versions = append(x.Versions, version)
+			}
+		}
+		out = append(out, x)
 	}
-	switch len(all) {
-	case 0:
-		return "none exists"
-	case 1:
-		return "only " + all[0].String() + " exists"
-	case 2:
-		return fmt.Sprintf("only %s and %s exist", all[0], all[1])
-	}
-	return fmt.Sprintf("%d versions exist, from %s to %s", len(all), all[0], all[len(all)-1])
-}
-
-// some lists a few words, the last ones if there are many.
-func some(words []string) string {
-	if n := len(words); n > 4 {
-		return strings.Join(words[n-3:], ", ") + fmt.Sprintf(" and %d older", n-3)
-	}
-	return join(words, "and")
+	return out
 }

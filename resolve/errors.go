@@ -3,6 +3,8 @@ package resolve
 import (
 	"fmt"
 	"strings"
+
+	"pkg/lockfile/semver"
 )
 
 // NotFoundError says that a package is proved not to exist.
@@ -20,16 +22,20 @@ func (e *NotFoundError) Error() string {
 	} else {
 		b.WriteString(string(e.Name))
 	}
-	b.WriteString(" is not in ")
+	b.WriteString(strings.TrimPrefix(e.where(), "it"))
+	return b.String()
+}
+
+// where says where it is not: "it is not in registry main".
+func (e *NotFoundError) where() string {
+	s := "it is not in the registry"
 	if e.Origin != "" {
-		fmt.Fprintf(&b, "registry %s", e.Origin)
-	} else {
-		b.WriteString("the registry")
+		s = "it is not in registry " + e.Origin
 	}
 	if len(e.Near) > 0 {
-		fmt.Fprintf(&b, "; did you mean %s?", join(e.Near, "or"))
+		s += fmt.Sprintf("; did you mean %s?", join(e.Near, "or"))
 	}
-	return b.String()
+	return s
 }
 
 // UnavailableError says that nothing can be said of a package now: it is not at
@@ -67,21 +73,64 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 // BudgetError says that the search was given up, with nothing proved.
 type BudgetError struct {
 	Conflicts int
-	Last      string // one of the conflicts, as a sentence
+	Package   Key // the one that most conflicts were about
 }
 
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("no answer after %d conflicts, one of them: %s", e.Conflicts, e.Last)
+	return fmt.Sprintf("no answer after %d conflicts, most of them about %s: whether there is one is not known", e.Conflicts, e.Package.Name)
 }
 
-// ConflictError says that no set of releases satisfies the request.
+// ConflictError says that no set of releases satisfies the request. [Explain]
+// finds out why.
 type ConflictError struct {
-	Sentence string   // the conflict, for people
-	Package  Key      // the package no version of which fits
-	From     []string // who asks for it, as in Dep.From
+	*Explanation // nil until it was explained
+
+	problem *problem
 }
 
-func (e *ConflictError) Error() string { return e.Sentence }
+func (e *ConflictError) Error() string {
+	if e.Explanation == nil {
+		return "no set of versions fits"
+	}
+	return e.Sentence
+}
+
+// Unwrap returns *NotFoundError or *UnavailableError, if a package that is not
+// there has a part in the conflict.
+func (e *ConflictError) Unwrap() error {
+	if e.Explanation == nil {
+		return nil
+	}
+	return e.Missing
+}
+
+// An Explanation says why no set of releases satisfies a request.
+type Explanation struct {
+	Sentence string   // the conflict in short
+	Lines    []string // the proof, a step a line; empty if Sentence says it all
+	Notes    []string // of releases that would fit and cannot be chosen
+	Package  Key      // the package at the heart of it
+	From     []string // who asks for it, as in Dep.From
+	Roots    []int    // of Request.Roots: they alone are in conflict, and each is needed for it
+	Graph    []Fact   // the proof as data; the last one is the contradiction
+	Missing  error    // *NotFoundError or *UnavailableError, if such a package has a part in it
+
+	words *words
+}
+
+// A Fact is a step of a proof: its terms cannot all be true.
+type Fact struct {
+	Text     string
+	Terms    []Term
+	Premises []int // the facts it follows from; none if it is what the project or a release needs
+}
+
+// A Term says that a package is in one of some versions, or absent.
+type Term struct {
+	Key
+	Versions []semver.Version
+	Absent   bool
+}
 
 // join lists words as people do: "a", "a or b", "a, b or c".
 func join(words []string, last string) string {

@@ -46,7 +46,7 @@ func Example() {
 
 	req.Roots[0].Constraint = semver.Caret(parse("3.0.0"))
 	_, err = resolve.Resolve(context.Background(), there, req)
-	fmt.Println(err)
+	fmt.Println(resolve.Explain(context.Background(), err))
 	// Output:
 	// left-pad 1.3.0
 	// pkg.toml needs left-pad ^3.0.0, but 3 versions exist, from 1.2.0 to 2.0.0

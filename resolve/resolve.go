@@ -28,6 +28,7 @@ package resolve
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 
@@ -36,6 +37,7 @@ import (
 	"pkg/lockfile"
 	"pkg/lockfile/name"
 	"pkg/lockfile/semver"
+	"pkg/resolve/internal/pubgrub"
 )
 
 // A Key names a package: the id of a registry and a name in it. The registry is
@@ -131,10 +133,6 @@ type Identity struct {
 	Author name.Author
 }
 
-// DefaultBudget is the number of conflicts Resolve accepts if the request names
-// none. Real graphs meet a few hundred at most.
-const DefaultBudget = 200_000
-
 // A Request says what is wanted. The zero value of every field but Roots is a
 // good default.
 type Request struct {
@@ -149,7 +147,7 @@ type Request struct {
 	MinAge    time.Duration                   // releases recorded later than Now - MinAge are too young
 	Now       time.Time                       // needed if MinAge is set
 	Offline   bool                            // a package that is not at hand makes its dependents unusable instead of ending the resolution
-	Budget    int                             // conflicts accepted before *BudgetError; 0 = DefaultBudget
+	Budget    int                             // conflicts accepted before *BudgetError; 0 = 200,000; real graphs meet a few hundred at most
 }
 
 // Keep makes the request prefer the versions of l, and insist on the owners
@@ -194,14 +192,31 @@ type Result struct {
 }
 
 // Resolve finds the releases that satisfy req. Its errors are *ConflictError,
-// *NotFoundError, *UnavailableError, *BudgetError, *keys.TrustError for a
-// package whose owner is not the known one, or what the catalog returned.
+// which [Explain] says more of, *BudgetError, *keys.TrustError for a package
+// whose owner is not the known one, or what the catalog returned.
 func Resolve(ctx context.Context, c Catalog, req Request) (*Result, error) {
-	s := newSolver(ctx, c, req)
-	if err := s.solve(); err != nil {
+	p := newProblem(c, &req)
+	if err := p.announce(ctx); err != nil {
 		return nil, err
 	}
-	res := s.result()
+	var choices []pubgrub.Choice
+	var stats pubgrub.Stats
+	err := p.again(func() error {
+		s := pubgrub.New(p)
+		q, _ := p.query(req.Budget)
+		var err error
+		choices, err = s.Solve(ctx, q)
+		stats = s.Stats()
+		if errors.Is(err, pubgrub.ErrUnsatisfiable) {
+			err = &ConflictError{problem: p}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, p.failure(err)
+	}
+	res := p.result(choices)
+	res.Conflicts = stats.Conflicts
 	if err := Verify(res, req); err != nil {
 		return nil, err
 	}

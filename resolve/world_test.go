@@ -1,12 +1,9 @@
 package resolve_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -148,45 +145,60 @@ func show(res *resolve.Result) string {
 // graph is a registry in the text format of the shared corpus.
 type graph struct {
 	*world
-	labels map[string]string // "name version" → label
+	labels map[string][]string // by name and rank
 	names  []string
-	counts map[string]int
+}
+
+// exactly is a dependency on the version of a rank.
+func (g *graph) exactly(p string, rank int) resolve.Dep {
+	k := key(p)
+	return resolve.Dep{Key: k, Constraint: semver.Exact(g.packages[k].Releases[rank].Version), From: "pkg.toml"}
 }
 
 // parseGraph reads the format: "P name n", "V label", "D name lo-hi,lo-hi". The
 // version of rank r is r+1.0.0.
 func parseGraph(tb testing.TB, b []byte) *graph {
 	tb.Helper()
-	g := &graph{world: newWorld(), labels: make(map[string]string), counts: make(map[string]int)}
-	cache := make(map[string][]semver.Constraint)
+	g := &graph{world: newWorld(), labels: make(map[string][]string)}
+	keys, constraints := make(map[string]resolve.Key), make(map[string][]semver.Constraint)
+	var versions []semver.Version
+	intern := func(n string) resolve.Key {
+		k, ok := keys[n]
+		if !ok {
+			n = strings.Clone(n)
+			k = key(n)
+			keys[n] = k
+		}
+		return k
+	}
 	var p *resolve.Package
-	sc := bufio.NewScanner(bytes.NewReader(b))
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		kind, rest, _ := strings.Cut(sc.Text(), " ")
+	for line := range strings.Lines(string(b)) {
+		kind, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		n, arg, _ := strings.Cut(rest, " ")
 		switch kind {
 		case "P":
-			p = &resolve.Package{Key: key(n)}
+			p = &resolve.Package{Key: intern(n)}
 			g.packages[p.Key] = p
-			g.names = append(g.names, n)
-			g.counts[n], _ = strconv.Atoi(arg)
+			g.names = append(g.names, string(p.Name))
 		case "V":
-			v := version(tb, fmt.Sprintf("%d.0.0", len(p.Releases)+1))
-			g.labels[string(p.Name)+" "+v.String()] = rest
-			p.Releases = append(p.Releases, resolve.Release{Version: v})
+			rank := len(p.Releases)
+			if rank == len(versions) {
+				versions = append(versions, version(tb, fmt.Sprintf("%d.0.0", rank+1)))
+			}
+			g.labels[string(p.Name)] = append(g.labels[string(p.Name)], rest)
+			p.Releases = append(p.Releases, resolve.Release{Version: versions[rank]})
 		case "D":
-			cs, ok := cache[arg]
+			cs, ok := constraints[arg]
 			if !ok {
 				cs = ranges(tb, arg)
-				cache[arg] = cs
+				constraints[strings.Clone(arg)] = cs
 			}
 			r := &p.Releases[len(p.Releases)-1]
 			for _, c := range cs {
-				r.Deps = append(r.Deps, resolve.Dep{Key: key(n), Constraint: c})
+				r.Deps = append(r.Deps, resolve.Dep{Key: intern(n), Constraint: c})
 			}
 		default:
-			tb.Fatalf("bad line %q", sc.Text())
+			tb.Fatalf("bad line %q", line)
 		}
 	}
 	return g

@@ -50,6 +50,7 @@ func (j *jsonPrinter) fail(f Failure) {
 		Message string `json:"message"`
 		Detail  string `json:"detail,omitempty"`
 		Help    string `json:"help,omitempty"`
+		Data    any    `json:"data,omitempty"`
 	}
 	j.line("error", failure(f))
 }

@@ -37,6 +37,7 @@ type Failure struct {
 	Message string // what happened and why, one sentence
 	Detail  string // more lines, or empty
 	Help    string // one exact command that helps, or empty
+	Data    any    // for programs: what JSON has besides, or nil
 }
 
 // A Row is one line of a table.

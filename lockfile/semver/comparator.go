@@ -164,7 +164,7 @@ func (c comparator) others() []interval {
 		from = at(Version{major: c.v.major, minor: c.v.minor, pre: "0"})
 		to = floor(c.next())
 	}
-	var out []interval
+	out := make([]interval, 0, 2)
 	if bottom().compare(from) < 0 {
 		out = append(out, interval{bottom(), from})
 	}

@@ -19,7 +19,7 @@ type Constraint struct {
 
 // A group is what stands between two "||".
 type group struct {
-	in  []interval // ascending, disjoint
+	in  []interval // ascending, disjoint, perhaps empty
 	pre []Version  // versions named by comparators that are pre-releases
 }
 
@@ -59,25 +59,30 @@ func ParseConstraint(s string) (Constraint, error) {
 		}
 		form = m.String()
 	}
-	normal := strings.Split(form, " || ")
-	c := Constraint{text: text, groups: make([]group, 0, len(normal))}
-	for i, g := range normal {
-		words := strings.Split(g, " ")
-		cs := make([]comparator, len(words))
-		for j, w := range words {
-			var err error
-			if cs[j], err = parseComparator(w); err != nil {
+	c := Constraint{text: text, groups: make([]group, 0, 1+strings.Count(form, "||"))}
+	cs := make([]comparator, 0, 4)
+	for g := range strings.SplitSeq(form, " || ") {
+		cs = cs[:0]
+		for w := range strings.SplitSeq(g, " ") {
+			p, err := parseComparator(w)
+			if err != nil {
 				return Constraint{}, &ConstraintError{s, err.Error(), ""}
 			}
-			if why, instead := cs[j].misleading(); why != "" {
-				words[j] = instead
-				normal[i] = strings.Join(words, " ")
-				return Constraint{}, &ConstraintError{s, why, confirm(strings.Join(normal, " || "))}
+			if why, instead := p.misleading(); why != "" {
+				return Constraint{}, &ConstraintError{s, why, confirm(replaceWord(form, w, instead))}
 			}
+			cs = append(cs, p)
 		}
 		c.groups = append(c.groups, compile(cs))
 	}
 	return c, nil
+}
+
+// replaceWord puts a word in the place of the first that is the same.
+func replaceWord(form, old, word string) string {
+	words := strings.Split(form, " ")
+	words[slices.Index(words, old)] = word
+	return strings.Join(words, " ")
 }
 
 // Exact returns the constraint that only v satisfies, as "1.2.3". Build
@@ -92,10 +97,13 @@ func of(op string, v Version) Constraint {
 	return Constraint{op + v.Core(), []group{compile([]comparator{c})}}
 }
 
+// compile returns the group of one or more comparators.
 func compile(cs []comparator) group {
-	g := group{in: []interval{{bottom(), top()}}}
-	for _, c := range cs {
-		g.in = intersect(g.in, c.intervals())
+	g := group{in: cs[0].intervals()}
+	for i, c := range cs {
+		if i > 0 {
+			g.in = intersect(g.in, c.intervals())
+		}
 		if c.v.pre != "" && c.op != "!=" {
 			g.pre = append(g.pre, c.v)
 		}
@@ -134,22 +142,12 @@ func (c Constraint) AllowsPrerelease(v Version) bool {
 	return false
 }
 
-// Mask returns the positions of the versions that match. The versions are
-// ascending by Compare; the result has room for all of them.
-func (c Constraint) Mask(sorted []Version) Set {
-	s := NewSet(len(sorted))
+// Mask returns the positions of the versions of d that match. The result has
+// room for all of them, and the caller owns it.
+func (c Constraint) Mask(d Domain) Set {
+	s := NewSet(d.Len())
 	for _, g := range c.groups {
-		for _, in := range g.in {
-			from, to := in.indexes(sorted)
-			run := from
-			for i := from; i < to; i++ {
-				if sorted[i].pre != "" && !g.names(sorted[i]) {
-					s.addRange(run, i)
-					run = i + 1
-				}
-			}
-			s.addRange(run, to)
-		}
+		g.mask(d, s)
 	}
 	return s
 }

@@ -67,7 +67,7 @@ func TestConstraintSelects(t *testing.T) {
 	for _, tt := range tests {
 		c := constraint(t, tt.in)
 		var got []string
-		for i := range c.Mask(vs).All() {
+		for i := range c.Mask(NewDomain(vs)).All() {
 			got = append(got, vs[i].String())
 		}
 		if s := strings.Join(got, " "); s != tt.want {
@@ -268,7 +268,7 @@ func agree(t fataler, s string, releases []both, others []Version) {
 		}
 	}
 	slices.SortFunc(all, Version.Compare)
-	mask := c.Mask(all)
+	mask := c.Mask(NewDomain(all))
 	for i, v := range all {
 		if mask.Has(i) != c.Check(v) {
 			t.Fatalf("%q: Mask says %v of %s, Check %v", s, mask.Has(i), v, c.Check(v))

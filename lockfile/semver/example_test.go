@@ -37,7 +37,7 @@ func ExampleConstraint_Mask() {
 		}
 		released = append(released, v)
 	}
-	mask := semver.Caret(released[1]).Mask(released)
+	mask := semver.Caret(released[1]).Mask(semver.NewDomain(released))
 	fmt.Println(mask.Count(), released[mask.Max()])
 	// Output: 2 1.2.0
 }

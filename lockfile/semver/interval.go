@@ -74,6 +74,12 @@ func nextMajor(v Version) bound {
 	return at(Version{major: v.major + 1})
 }
 
+// siblings holds the pre-releases of v's major.minor.patch.
+func siblings(v Version) interval {
+	release := at(Version{major: v.major, minor: v.minor, patch: v.patch})
+	return interval{floor(release), release}
+}
+
 func (i interval) has(v Version) bool {
 	return i.lo.compare(at(v)) <= 0 && i.hi.compare(at(v)) > 0
 }
@@ -81,8 +87,11 @@ func (i interval) has(v Version) bool {
 // indexes returns the half-open range of positions in ascending versions.
 func (i interval) indexes(sorted []Version) (from, to int) {
 	find := func(b bound) int {
-		if b.inf {
+		switch {
+		case b.inf:
 			return len(sorted)
+		case b == bottom():
+			return 0
 		}
 		n, _ := slices.BinarySearchFunc(sorted, b.v, Version.order)
 		return n
@@ -94,7 +103,7 @@ func (i interval) indexes(sorted []Version) (from, to int) {
 // intersect returns what both lists hold. Both are ascending and disjoint, and
 // so is the result.
 func intersect(a, b []interval) []interval {
-	var out []interval
+	out := make([]interval, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
 		i := interval{a[0].lo, a[0].hi}
 		if b[0].lo.compare(i.lo) > 0 {

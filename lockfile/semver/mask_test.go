@@ -12,10 +12,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A domain is all releases of one package, ascending, read by us and by
-// Masterminds.
+// A domain is all versions of one package, read by us and by Masterminds.
 type domain struct {
-	sorted []Version
+	Domain
 	oracle []*masterminds.Version
 }
 
@@ -47,9 +46,29 @@ func newDomain(tb testing.TB) domain {
 		major := []uint64{math.MaxUint32, 1 << 32, 1 << 53, math.MaxInt64, 1 << 63, math.MaxUint64 - 1, math.MaxUint64}[i/16]
 		add(major, edges[i/4%4], edges[i%4])
 	}
+	return d.prepared(tb)
+}
+
+// newNightlies is a package of 5,000 versions, 3,750 of them pre-releases.
+func newNightlies(tb testing.TB) domain {
+	tb.Helper()
+	var d domain
+	for i := range 1250 {
+		s := fmt.Sprintf("%d.%d.%d", i/250, i/10%25, i%10)
+		for _, pre := range []string{"-alpha.2", "-alpha.10", "-rc.1", ""} {
+			d.sorted = append(d.sorted, version(tb, s+pre))
+			d.oracle = append(d.oracle, masterminds.MustParse(s+pre))
+		}
+	}
+	return d.prepared(tb)
+}
+
+func (d domain) prepared(tb testing.TB) domain {
+	tb.Helper()
 	if len(d.sorted) != 5000 || !slices.IsSortedFunc(d.sorted, Version.Compare) {
 		tb.Fatalf("%d versions", len(d.sorted))
 	}
+	d.Domain = NewDomain(d.sorted)
 	return d
 }
 
@@ -107,7 +126,7 @@ func maskAgrees(t fataler, s string, d domain) {
 	case err != nil:
 		return
 	}
-	mask := c.Mask(d.sorted)
+	mask := c.Mask(d.Domain)
 	for i, v := range d.oracle {
 		if mask.Has(i) != m.Check(v) {
 			t.Fatalf("%q: the mask has %s: %v, Masterminds' Check says %v", s, v, mask.Has(i), m.Check(v))
@@ -196,6 +215,47 @@ func FuzzMask(f *testing.F) {
 	})
 }
 
+// TestMaskOfNightliesAgreesWithCheck leaves pre-releases to Check, which the
+// tables of the pre-release rule hold.
+func TestMaskOfNightliesAgreesWithCheck(t *testing.T) {
+	t.Parallel()
+	d := newNightlies(t)
+	check := func(t fataler, s string) {
+		c, err := ParseConstraint(s)
+		if err != nil {
+			return
+		}
+		mask := c.Mask(d.Domain)
+		for i, v := range d.sorted {
+			if mask.Has(i) != c.Check(v) {
+				t.Fatalf("%q: the mask has %s: %v, Check says %v", s, v, mask.Has(i), c.Check(v))
+			}
+		}
+	}
+	for _, s := range append(maskForms(), "^0.0.0-0", ">=1.0.0-alpha.3 !=1.0.0-rc.1", "<5.0.0-0", ">=4.24.9-rc.1", "~2.9.9-a || ~2.9.9-rc.1") {
+		check(t, s)
+	}
+	rapid.Check(t, func(t *rapid.T) { check(t, drawConstraint(t)) })
+}
+
+func TestReleasesAreWhatTheZeroConstraintLeavesOpen(t *testing.T) {
+	t.Parallel()
+	d := NewDomain(versions(t, order))
+	got := d.Releases()
+	for i := range d.Len() {
+		if got.Has(i) == d.sorted[i].IsPrerelease() {
+			t.Errorf("%s is a release: %v", d.sorted[i], got.Has(i))
+		}
+	}
+	got.Remove(got.Max())
+	if got.Equal(d.Releases()) {
+		t.Error("the caller does not own the releases")
+	}
+	if none := (Domain{}); none.Len() != 0 || len(none.Releases()) != 0 || len(constraint(t, "*").Mask(none)) != 0 {
+		t.Error("the zero domain holds something")
+	}
+}
+
 // TestMaskLeavesOutPrereleases mixes pre-releases into the releases, so that
 // groups of a mask meet and overlap around them.
 func TestMaskLeavesOutPrereleases(t *testing.T) {
@@ -208,7 +268,7 @@ func TestMaskLeavesOutPrereleases(t *testing.T) {
 		if err != nil {
 			return
 		}
-		mask := c.Mask(vs)
+		mask := c.Mask(NewDomain(vs))
 		for i, v := range vs {
 			if mask.Has(i) != c.Check(v) {
 				t.Fatalf("%s: the mask has %s: %v, Check says %v", c, v, mask.Has(i), c.Check(v))
@@ -294,11 +354,10 @@ func maskForms() []string {
 // BenchmarkMask reads a constraint, compiles it and selects among 5,000
 // releases, and says how much longer Masterminds' Check of each release takes,
 // without any parsing. The first is all forms together. What selects nearly
-// everything gains least: Masterminds builds no error there, and the mask must
-// look for pre-releases.
+// everything gains least: Masterminds builds no error there. The last are forms
+// that meet pre-releases.
 func BenchmarkMask(b *testing.B) {
-	d := newDomain(b)
-	bench := func(name string, forms []string) {
+	bench := func(name string, d domain, forms ...string) {
 		b.Run(name, func(b *testing.B) {
 			check := timeChecks(b, forms, d)
 			b.ReportAllocs()
@@ -308,15 +367,29 @@ func BenchmarkMask(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					c.Mask(d.sorted)
+					c.Mask(d.Domain)
 				}
 			}
 			b.ReportMetric(float64(check)*float64(b.N)/float64(b.Elapsed()), "x-faster")
 		})
 	}
-	bench("all", maskForms())
+	d := newDomain(b)
+	bench("all", d, maskForms()...)
 	for _, s := range maskForms() {
-		bench(s, []string{s})
+		bench(s, d, s)
+	}
+	d = newNightlies(b)
+	for _, s := range []string{"*", "^2.3.0", "^2.3.0-alpha.5", "!=1.2.3-rc.1"} {
+		bench("nightlies "+s, d, s)
+	}
+}
+
+// BenchmarkNewDomain is what BenchmarkMask leaves out: once for a package.
+func BenchmarkNewDomain(b *testing.B) {
+	sorted := newDomain(b).sorted
+	b.ReportAllocs()
+	for b.Loop() {
+		NewDomain(sorted)
 	}
 }
 

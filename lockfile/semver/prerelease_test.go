@@ -198,7 +198,7 @@ func TestPrereleaseRule(t *testing.T) {
 		if got := c.Check(v); got != tt.want {
 			t.Errorf("%s matches %s: %v, want %v", tt.in, tt.version, got, tt.want)
 		}
-		if got := c.Mask([]Version{v}).Has(0); got != tt.want {
+		if got := c.Mask(NewDomain([]Version{v})).Has(0); got != tt.want {
 			t.Errorf("the mask of %s has %s: %v, want %v", tt.in, tt.version, got, tt.want)
 		}
 	}

@@ -40,7 +40,7 @@ func (s Set) addRange(from, to int) {
 		return
 	}
 	first, last := from/64, (to-1)/64
-	low, high := ^uint64(0)<<(from%64), ^uint64(0)>>(63-(to-1)%64)
+	low, high := edges(from, to)
 	if first == last {
 		s[first] |= low & high
 		return
@@ -50,6 +50,30 @@ func (s Set) addRange(from, to int) {
 		s[i] = ^uint64(0)
 	}
 	s[last] |= high
+}
+
+// addFrom puts the members of t that are from to to-1 into the set.
+func (s Set) addFrom(t Set, from, to int) {
+	if from >= to {
+		return
+	}
+	first, last := from/64, (to-1)/64
+	low, high := edges(from, to)
+	if first == last {
+		s[first] |= t[first] & low & high
+		return
+	}
+	s[first] |= t[first] & low
+	for i := first + 1; i < last; i++ {
+		s[i] |= t[i]
+	}
+	s[last] |= t[last] & high
+}
+
+// edges returns which bits of the first and of the last word of a range that
+// is not empty lie in it.
+func edges(from, to int) (low, high uint64) {
+	return ^uint64(0) << (from % 64), ^uint64(0) >> (63 - (to-1)%64)
 }
 
 // Remove takes i out of the set. It panics if there is no room for i.

@@ -54,6 +54,10 @@ func TestSetIsASet(t *testing.T) {
 		same("and not", apply(func(s Set) { s.AndNot(b) }), func(i int) bool { return am[i] && !bm[i] })
 		same("not", apply(func(s Set) { s.Not(n) }), func(i int) bool { return !am[i] })
 		same("full", FullSet(n), func(int) bool { return true })
+		from, to := rapid.IntRange(0, n).Draw(t, "from"), rapid.IntRange(0, n).Draw(t, "to")
+		in := func(i int) bool { return from <= i && i < to }
+		same("range", apply(func(s Set) { s.addRange(from, to) }), func(i int) bool { return am[i] || in(i) })
+		same("from", apply(func(s Set) { s.addFrom(b, from, to) }), func(i int) bool { return am[i] || bm[i] && in(i) })
 		if i := a.Min(); i >= 0 {
 			same("remove", apply(func(s Set) { s.Remove(i) }), func(j int) bool { return am[j] && j != i })
 		}

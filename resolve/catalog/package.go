@@ -69,8 +69,10 @@ func (r *Registry) toRelease(s *author.State, rel *author.Released) resolve.Rele
 	case rel.Yanked:
 		out.Yanked = cmp.Or(rel.YankReason, "no reason given")
 	}
+	from := s.Name + " " + rel.Release.Version
+	out.Deps = slices.Grow(out.Deps, len(rel.Release.Deps))
 	for _, d := range rel.Release.Deps {
-		c, err := semver.ParseConstraint(d.Constraint)
+		c, err := r.constraints.read(d.Constraint)
 		if err != nil {
 			out.Broken = fmt.Sprintf("its dependency on %s: %v", d.Name, err)
 			continue
@@ -79,10 +81,36 @@ func (r *Registry) toRelease(s *author.State, rel *author.Released) resolve.Rele
 			Key:        resolve.Key{Registry: cmp.Or(d.Registry, r.id), Name: d.Name},
 			Constraint: c,
 			Optional:   d.Optional,
-			From:       fmt.Sprintf("%s %s", s.Name, rel.Release.Version),
+			From:       from,
 		})
 	}
 	return out
+}
+
+// constraints are those read lately, by text, so that each is compiled once:
+// authors write few, and in most releases those of the release before.
+type constraints map[string]semver.Constraint
+
+// maxConstraints is how many are kept, more than most runs meet. The packages
+// hold what they need anyway; the map adds some hundred bytes for each, two
+// megabytes in all whatever an author writes.
+const maxConstraints = 1 << 14
+
+// read is semver.ParseConstraint. When there are too many it forgets all, which
+// costs only time: to choose what to forget would cost more.
+func (cs constraints) read(text string) (semver.Constraint, error) {
+	if c, ok := cs[text]; ok {
+		return c, nil
+	}
+	c, err := semver.ParseConstraint(text)
+	if err != nil {
+		return c, err
+	}
+	if len(cs) >= maxConstraints {
+		clear(cs)
+	}
+	cs[text] = c
+	return c, nil
 }
 
 // near returns names known here that look like n, best first.

@@ -64,6 +64,8 @@ type Registry struct {
 	noLookup bool
 	names    map[name.Name]*entry
 	lies     map[name.Name]error // trust failures of single names
+
+	constraints constraints
 }
 
 // Open returns the registry of cfg. It reads what Memory has pinned, and asks
@@ -76,6 +78,8 @@ func Open(cfg Config) (*Registry, error) {
 		cfg: cfg, id: cfg.ID,
 		names: make(map[name.Name]*entry),
 		lies:  make(map[name.Name]error),
+
+		constraints: make(constraints),
 	}
 	r.blocks = newBlocks(cfg.Source)
 	if r.id == "" {

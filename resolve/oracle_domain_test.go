@@ -1,9 +1,9 @@
 package resolve
 
 import (
-	"cmp"
 	"slices"
-	"time"
+
+	mathbits "math/bits"
 
 	"pkg/lockfile/name"
 	"pkg/lockfile/semver"
@@ -39,7 +39,6 @@ type maskKey struct {
 // demand is a dependency on a variable, made by a level.
 type demand struct {
 	dep   *Dep
-	from  string
 	level int
 	own   semver.Set // releases that meet the dependency
 	mask  semver.Set // that meet it and all demands before it
@@ -80,22 +79,6 @@ func (v *variable) prepare(req *Request, direct bool) {
 	}
 }
 
-// usable says why a release that is not locked can never be chosen; empty if
-// it can.
-func usable(p *Package, r *Release, req *Request) string {
-	switch {
-	case r.Broken != "":
-		return "broken"
-	case p.Status == Removed:
-		return "removed"
-	case r.Yanked != "":
-		return "yanked"
-	case req.MinAge > 0 && time.Unix(r.T, 0).After(req.Now.Add(-req.MinAge)):
-		return "too young"
-	}
-	return ""
-}
-
 // meets returns the releases that could be chosen and meet the dependency.
 func (v *variable) meets(d *Dep, req *Request) semver.Set {
 	c := req.constraint(d)
@@ -110,7 +93,7 @@ func (v *variable) meets(d *Dep, req *Request) semver.Set {
 	case v.Registry == "" && (d.Path != "" || v.pkg.Releases[0].Version.IsZero()):
 		m = slices.Clone(v.base)
 	default:
-		m = mask(c, v.versions)
+		m = mask(c, semver.NewDomain(v.versions))
 		for _, i := range []int{v.locked, v.admit} {
 			if i >= 0 && admits(c, v.versions[i], true) {
 				m.Add(i)
@@ -195,7 +178,7 @@ func (s *solver) demandOne(d *Dep) (*conflict, error) {
 		s.byName[k.Name] = append(s.byName[k.Name], v)
 	}
 	fresh := v.hard == 0 && !d.Optional
-	v.demands = append(v.demands, demand{dep: d, from: s.asker(d), level: here})
+	v.demands = append(v.demands, demand{dep: d, level: here})
 	l.asked = append(l.asked, v)
 	if !d.Optional {
 		v.hard++
@@ -249,64 +232,6 @@ func (v *variable) narrow(all bool, req *Request) int {
 	return n
 }
 
-// asker names who makes a demand of the top level.
-func (s *solver) asker(d *Dep) string {
-	if v := s.levels[len(s.levels)-1].v; v != nil {
-		return label(v.Name, v.pkg.Releases[v.chosen].Version)
-	}
-	if d.From != "" {
-		return d.From
-	}
-	return "the project"
-}
-
-func label(n name.Name, v semver.Version) string {
-	if v.IsZero() {
-		return string(n)
-	}
-	return string(n) + " " + v.String()
-}
-
-func (r *Request) key(d Dep) Key {
-	if _, ok := r.Paths[d.Name]; ok || d.Path != "" {
-		return Key{Name: d.Name}
-	}
-	return d.Key
-}
-
-func (r *Request) locked(k Key) (semver.Version, bool) {
-	if r.Free[k.Name] {
-		return semver.Version{}, false
-	}
-	v, ok := r.Locked[k]
-	return v, ok
-}
-
-func (r *Request) constraint(d *Dep) semver.Constraint {
-	if c, ok := r.Overrides[d.Name]; ok {
-		return c
-	}
-	return d.Constraint
-}
-
-func compareKeys(a, b Key) int {
-	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Registry, b.Registry))
-}
-
-// mask returns the positions of the versions that c admits.
-func mask(c semver.Constraint, versions []semver.Version) semver.Set {
-	if !c.IsZero() {
-		return c.Mask(versions)
-	}
-	m := semver.NewSet(len(versions))
-	for i, v := range versions {
-		if !v.IsPrerelease() {
-			m.Add(i)
-		}
-	}
-	return m
-}
-
 // and returns the intersection as a new set of the length of the longer one.
 func and(a, b semver.Set) semver.Set {
 	out := make(semver.Set, max(len(a), len(b)))
@@ -314,4 +239,39 @@ func and(a, b semver.Set) semver.Set {
 		out[i] = a[i] & b[i]
 	}
 	return out
+}
+
+// bits is a set of small numbers. The zero value is empty.
+type bits []uint64
+
+func (b *bits) add(n int) {
+	for len(*b) <= n/64 {
+		*b = append(*b, 0)
+	}
+	(*b)[n/64] |= 1 << (n % 64)
+}
+
+func (b *bits) remove(n int) {
+	if n/64 < len(*b) {
+		(*b)[n/64] &^= 1 << (n % 64)
+	}
+}
+
+func (b *bits) or(o bits) {
+	for len(*b) < len(o) {
+		*b = append(*b, 0)
+	}
+	for i, w := range o {
+		(*b)[i] |= w
+	}
+}
+
+// max returns the largest member, -1 if there is none.
+func (b *bits) max() int {
+	for i := len(*b) - 1; i >= 0; i-- {
+		if w := (*b)[i]; w != 0 {
+			return 64*i + 63 - mathbits.LeadingZeros64(w)
+		}
+	}
+	return -1
 }

@@ -10,6 +10,20 @@ import (
 	"pkg/lockfile/semver"
 )
 
+// errNone says that the oracle found no solution.
+var errNone = errors.New("no solution")
+
+// Backtrack answers a request by plain search, as an oracle. It shares no code
+// with the solver; what may be chosen at all it takes from usable and admits.
+func Backtrack(ctx context.Context, c Catalog, req Request) (*Result, error) {
+	s := newSolver(ctx, c, req)
+	if err := s.solve(); err != nil {
+		return nil, err
+	}
+	res := s.result()
+	return res, Verify(res, req)
+}
+
 // solver is a backtracking search that jumps back over decisions that had no
 // part in a failure (conflict-directed backjumping, Prosser 1993). It keeps its
 // own stack, so the depth of a graph costs memory and not recursion.
@@ -42,7 +56,6 @@ type level struct {
 	mask  semver.Set // candidates when the level began
 	pos   int        // position in v.order of the present candidate
 	blame bits       // earlier levels that brought the failures about
-	leaf  *conflict  // what went wrong, for people
 
 	asked    []*variable // variables that got a demand, in order
 	begin    marks       // how far the solver's lists went when the level began
@@ -55,7 +68,7 @@ type marks struct{ active, singles, atActive, atSingle int }
 
 func newSolver(ctx context.Context, c Catalog, req Request) *solver {
 	if req.Budget <= 0 {
-		req.Budget = DefaultBudget
+		req.Budget = 200_000
 	}
 	return &solver{
 		ctx: ctx, cat: c, req: req,
@@ -110,8 +123,6 @@ func (s *solver) prefetchRoots() error {
 	return s.cat.Prefetch(s.ctx, slices.Compact(ks))
 }
 
-// key returns the package a dependency means: a path dependency of the project
-// stands in for every package of its name.
 func (s *solver) key(d Dep) Key { return s.req.key(d) }
 
 // next returns the variable to decide: one with a single candidate, else the
@@ -163,7 +174,7 @@ func (s *solver) try(l *level) (*conflict, error) {
 // exhausted says why a level has no candidate left: those it had failed, and
 // the others were ruled out by the demands made before.
 func (s *solver) exhausted(l *level) *conflict {
-	c := &conflict{v: l.v, blame: l.blame, leaf: l.leaf}
+	c := &conflict{blame: l.blame}
 	for _, d := range l.v.limits(len(l.v.demands)) {
 		c.blame.add(d.level)
 	}
@@ -174,15 +185,12 @@ func (s *solver) exhausted(l *level) *conflict {
 // backtrack undoes the search up to the latest level to blame for c, and tries
 // that level's next candidate.
 func (s *solver) backtrack(c *conflict) (*conflict, error) {
-	if c.leaf == nil {
-		s.conflicts++
-		if s.conflicts > s.req.Budget {
-			return nil, &BudgetError{Conflicts: s.conflicts - 1, Last: s.sentence(c)}
-		}
+	if s.conflicts++; s.conflicts > s.req.Budget {
+		return nil, &BudgetError{Conflicts: s.conflicts - 1}
 	}
 	to := c.blame.max()
 	if to <= 0 {
-		return nil, s.failure(c.leafOf())
+		return nil, errNone
 	}
 	for len(s.levels)-1 > to {
 		s.undo()
@@ -192,9 +200,6 @@ func (s *solver) backtrack(c *conflict) (*conflict, error) {
 	s.retract(l)
 	c.blame.remove(to)
 	l.blame.or(c.blame)
-	if leaf := c.leafOf(); l.leaf == nil || leaf.weight() > l.leaf.weight() {
-		l.leaf = leaf
-	}
 	return s.try(l)
 }
 
@@ -279,5 +284,41 @@ func (s *solver) load(v *variable) error {
 	}
 	v.pkg = pkg
 	v.prepare(&s.req, s.direct[v.Name])
+	return nil
+}
+
+// conflict is a set of decisions that cannot stand together.
+type conflict struct{ blame bits }
+
+// empty is the conflict of demands that leave v no release.
+func (s *solver) empty(v *variable) *conflict {
+	c := &conflict{}
+	for _, d := range v.limits(len(v.demands)) {
+		c.blame.add(d.level)
+	}
+	c.blame.add(v.activator())
+	return c
+}
+
+// unfit is the conflict of the latest demand on v with the release chosen.
+func (s *solver) unfit(v *variable) *conflict {
+	c := &conflict{}
+	c.blame.add(v.demands[len(v.demands)-1].level)
+	c.blame.add(v.level)
+	return c
+}
+
+// rival returns the conflict of v with another wanted package of its name.
+func (s *solver) rival(v *variable) *conflict {
+	for _, o := range s.byName[v.Name] {
+		if o == v || o.hard == 0 {
+			continue
+		}
+		c := &conflict{}
+		for _, x := range []*variable{o, v} {
+			c.blame.add(x.activator())
+		}
+		return c
+	}
 	return nil
 }
