@@ -176,7 +176,11 @@ func (s *sync) another(ctx context.Context, all []dependency, d dependency, root
 	if !ok {
 		return fix{}, false
 	}
-	any, err := semver.ParseConstraint("*")
+	widest, err := s.widest(ctx, d.name, d.Registry)
+	if err != nil {
+		return fix{}, false
+	}
+	any, err := semver.ParseConstraint(widest)
 	if err != nil {
 		return fix{}, false
 	}

@@ -130,7 +130,7 @@ func (r *Registry) near(n name.Name) []string {
 		if x = strings.ReplaceAll(x, "~", "/"); !ok || !ok2 || x == string(n) || strings.HasSuffix(x, "/") {
 			continue
 		}
-		if d := distance(string(n), x); d <= max(1, len(n)/4) {
+		if d := name.Distance(string(n), x); d <= max(1, len(n)/4) {
 			all = append(all, found{x, d})
 		}
 	}
@@ -140,24 +140,4 @@ func (r *Registry) near(n name.Name) []string {
 		out = append(out, f.name)
 	}
 	return out
-}
-
-// distance is the number of bytes to insert, delete or replace to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost = 1 + min(diag, row[j], row[j+1])
-			}
-			diag, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -20,6 +20,8 @@ import (
 	"strings"
 
 	burntsushi "github.com/BurntSushi/toml"
+
+	"pkg/lockfile/name"
 )
 
 // Limits of what is accepted.
@@ -242,32 +244,9 @@ func Nearest(s string, candidates []string) string {
 	fold := strings.NewReplacer("_", "-", " ", "-")
 	s = fold.Replace(strings.ToLower(s))
 	for _, c := range candidates {
-		if d := distance(s, strings.ToLower(c)); d < bestDist {
+		if d := name.Distance(s, strings.ToLower(c)); d < bestDist {
 			best, bestDist = c, d
 		}
 	}
 	return best
-}
-
-// distance is the optimal string alignment distance, in bytes.
-func distance(a, b string) int {
-	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev, cur = prev, cur, prev2
-	}
-	return prev[len(b)]
 }
