@@ -1,5 +1,7 @@
 package pubgrub
 
+import "context"
+
 // literal is a term of the clause under analysis and the entry of the trail that
 // satisfied it.
 type literal struct {
@@ -7,13 +9,13 @@ type literal struct {
 	at int32
 }
 
-// analyse learns from a conflict and jumps back. It reports false, and keeps the
-// incompatibility without terms, if there is no solution.
+// analyse learns from a conflict and jumps back. It returns [ErrUnsatisfiable],
+// and keeps the incompatibility without terms, if there is no solution.
 //
 // Every incompatibility here is satisfied. As long as two of its terms were
 // satisfied at the latest level that matters, the one satisfied last is replaced
 // by the reasons why: resolution with the incompatibility it was derived from.
-func (s *Solver) analyse(conflict int32) bool {
+func (s *Solver) analyse(ctx context.Context, conflict int32) error {
 	s.stats.Conflicts++
 	s.scratch.reset()
 	s.clause = s.clause[:0]
@@ -34,12 +36,15 @@ func (s *Solver) analyse(conflict int32) bool {
 				s.attach(id)
 			}
 			s.check(id) // derives the opposite of l
-			return true
+			return nil
 		}
 		s.resolve(top, e.cause)
+		if err := s.poll(ctx, len(s.clause)); err != nil {
+			return err
+		}
 	}
 	s.failed, _ = s.learn(conflict, first)
-	return false
+	return ErrUnsatisfiable
 }
 
 // latest returns the literal satisfied last and the highest level at which any

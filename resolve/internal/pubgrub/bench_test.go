@@ -49,7 +49,17 @@ func BenchmarkWorstQuery(b *testing.B) {
 // BenchmarkGenerated solves a registry of 20,000 packages with 50 versions each,
 // nearly all of which are in the answer.
 func BenchmarkGenerated(b *testing.B) {
-	w := generated(20_000, 50)
+	solveLarge(b, generated(20_000, 50, 0))
+}
+
+// BenchmarkLargeAnswer is BenchmarkGenerated with traps: each conflict undoes
+// thousands of decisions, most of which are taken again.
+func BenchmarkLargeAnswer(b *testing.B) {
+	solveLarge(b, generated(20_000, 50, 300))
+}
+
+func solveLarge(b *testing.B, w *world) {
+	b.Helper()
 	b.ReportAllocs()
 	for b.Loop() {
 		s := New(w)
@@ -58,6 +68,7 @@ func BenchmarkGenerated(b *testing.B) {
 			b.Fatalf("%d packages, %v", len(cs), err)
 		}
 		b.ReportMetric(float64(s.Stats().Conflicts), "conflicts")
+		b.ReportMetric(float64(s.Stats().Decisions), "decisions")
 		b.ReportMetric(float64(len(cs)), "packages")
 	}
 }

@@ -103,16 +103,22 @@ func (s *Solver) check(id int32) int32 {
 
 // propagate derives all that follows from changed domains. It returns a conflict,
 // or -1.
-func (s *Solver) propagate() int32 {
+func (s *Solver) propagate(ctx context.Context) (int32, error) {
+	if err := s.poll(ctx, 1); err != nil {
+		return -1, err
+	}
 	for len(s.queue) > 0 {
 		p := s.queue[len(s.queue)-1]
 		s.queue = s.queue[:len(s.queue)-1]
 		s.vars[p].queued = false
+		if err := s.poll(ctx, 1+len(s.vars[p].watches)); err != nil {
+			return -1, err
+		}
 		if c := s.visit(p); c >= 0 {
-			return c
+			return c, nil
 		}
 	}
-	return -1
+	return -1, nil
 }
 
 // visit looks at the incompatibilities that watch p.

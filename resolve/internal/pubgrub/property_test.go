@@ -450,13 +450,35 @@ func TestFewerDependenciesKeepASolution(t *testing.T) {
 	})
 }
 
+// TestStrangersChangeNothing adds packages that nobody reaches and that need
+// those that somebody does.
+func TestStrangersChangeNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		w, roots := drawWorld(rt, 12, 6)
+		plain := New(w)
+		want, wantErr := plain.Solve(t.Context(), Query{Roots: roots})
+		n := int32(len(w.packages))
+		for range rapid.IntRange(1, 5).Draw(rt, "strangers") {
+			d := Dep{Pkg: rapid.Int32Range(0, n-1).Draw(rt, "pkg"), Range: 0}
+			w.packages = append(w.packages, Package{N: 2, First: true})
+			w.deps = append(w.deps, [][]Dep{{d}, {d}})
+		}
+		s := New(w)
+		got, err := s.Solve(t.Context(), Query{Roots: roots})
+		if !errors.Is(err, wantErr) || !slices.Equal(got, want) || s.Stats() != plain.Stats() {
+			rt.Fatalf("%v, %v, %+v; without strangers %v, %v, %+v", got, err, s.Stats(), want, wantErr, plain.Stats())
+		}
+	})
+}
+
 // TestManyConflicts solves dense registries, a few of which have no
 // solution, so that packages with conflicts come before single candidates.
 func TestManyConflicts(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
 	most, solved := 0, 0
-	for range 400 {
+	for i := range 400 {
 		const n, k = 40, 4
 		w := &world{ranges: [][]span{{{0, 3}}, {{1, 4}}, {{0, 1}, {2, 4}}, {{0, 2}, {3, 4}}, {{0, 9}}}}
 		for p := range int32(n) {
@@ -474,6 +496,12 @@ func TestManyConflicts(t *testing.T) {
 		s := New(w)
 		cs, err := s.Solve(t.Context(), Query{Roots: roots})
 		most = max(most, s.Stats().Conflicts)
+		if i%10 == 0 {
+			checked, err2 := New(w).searchChecked(t.Context(), roots)
+			if !errors.Is(err2, err) || !slices.Equal(checked, cs) {
+				t.Fatalf("%v, %v; want %v, %v", checked, err2, cs, err)
+			}
+		}
 		if err != nil {
 			mustFail(t, s, w, roots, err)
 			continue

@@ -138,6 +138,7 @@ type Solver struct {
 	terms      termArena
 	steps      []step // antecedents of learned incompatibilities
 	failed     int32  // incompatibility without terms, if there is no solution
+	work       int    // done since the context was looked at
 
 	// The assignment.
 	trail  []entry
@@ -180,19 +181,18 @@ func (s *Solver) Solve(ctx context.Context, q Query) ([]Choice, error) {
 	if err != nil {
 		return nil, err
 	}
-	for n := 0; ; n++ {
-		if n%256 == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+	for {
 		if conflict < 0 {
-			conflict = s.propagate()
+			if conflict, err = s.propagate(ctx); err != nil {
+				return nil, err
+			}
 		}
 		if conflict >= 0 {
 			if s.stats.Conflicts >= budget {
 				return nil, &BudgetError{Conflicts: s.stats.Conflicts, Package: s.busiest()}
 			}
-			if !s.analyse(conflict) {
-				return nil, ErrUnsatisfiable
+			if err := s.analyse(ctx, conflict); err != nil {
+				return nil, err
 			}
 			conflict = -1
 			continue
@@ -205,6 +205,19 @@ func (s *Solver) Solve(ctx context.Context, q Query) ([]Choice, error) {
 			return nil, err
 		}
 	}
+}
+
+// patience is how much is done between two looks at the context, where one is a
+// watch or a term looked at: less than a millisecond.
+const patience = 1 << 14
+
+// poll returns the error of the context, which it looks at when enough was done.
+func (s *Solver) poll(ctx context.Context, work int) error {
+	if s.work += work; s.work < patience {
+		return nil
+	}
+	s.work = 0
+	return ctx.Err()
 }
 
 // reset forgets the latest query. It takes time in proportion to what that
@@ -220,7 +233,7 @@ func (s *Solver) reset() {
 	s.sets.reset()
 	s.terms.reset()
 	s.order.reset()
-	s.failed = -1
+	s.failed, s.work = -1, patience
 	s.stats = Stats{}
 }
 

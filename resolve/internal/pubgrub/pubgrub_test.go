@@ -366,16 +366,82 @@ func TestSolveStopsWithItsContext(t *testing.T) {
 	}
 }
 
+// impatient is a context that ends when it is looked at for the n-th time.
+type impatient struct {
+	context.Context
+	left int
+}
+
+func (c *impatient) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestSolveLooksAtItsContext ends the context at the first look, the second, and
+// so on. There is one look for a bounded amount of work, be it many packages, many
+// dependencies of one, or many conflicts, and afterwards the solver still answers.
+func TestSolveLooksAtItsContext(t *testing.T) {
+	t.Parallel()
+	size := int32(40_000)
+	if slow {
+		size /= 4
+	}
+	wide := chain(1, nil)
+	for p := range size {
+		wide.deps[0][1] = append(wide.deps[0][1], Dep{Pkg: p + 1})
+		wide.packages, wide.deps = append(wide.packages, Package{N: 1}), append(wide.deps, make([][]Dep, 1))
+	}
+	hard, many := pigeons(6)
+	for _, c := range []struct {
+		name  string
+		w     *world
+		roots []Dep
+		looks int32 // at least
+	}{
+		{"wide", wide, []Dep{{Pkg: 0}}, 4 * size / patience},
+		{"long", chain(size, nil), []Dep{{Pkg: 0}}, 4 * size / patience},
+		{"long without an end", chain(size, []Dep{{Pkg: 0, Range: 1}}), []Dep{{Pkg: 0}}, 8 * size / patience},
+		{"hard", hard, many, 10_000 / patience},
+	} {
+		s := New(c.w)
+		want, wantErr := s.Solve(t.Context(), Query{Roots: c.roots})
+		n := int32(0)
+		for ; ; n++ {
+			_, err := s.Solve(&impatient{t.Context(), int(n)}, Query{Roots: c.roots})
+			if errors.Is(err, wantErr) {
+				break
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Fatalf("%s: Solve: %v at look %d, want %v", c.name, err, n, context.Canceled)
+			}
+		}
+		if n < c.looks {
+			t.Errorf("%s: %d looks at the context, want %d", c.name, n, c.looks)
+		}
+		got, err := s.Solve(t.Context(), Query{Roots: c.roots})
+		if !errors.Is(err, wantErr) || !slices.Equal(got, want) {
+			t.Errorf("%s: %d choices, %v after the context had ended; want %d, %v", c.name, len(got), err, len(want), wantErr)
+		}
+		t.Logf("%s: %d looks", c.name, n)
+	}
+}
+
 // generated is a registry of n packages with k versions each. Every version has
 // about five dependencies. The ranges of a hidden solution hold that solution;
-// those of all other versions begin a little below their own number.
-func generated(n, k int32) *world {
+// those of all other versions begin a little below their own number, except that
+// one in odds, if that is not 0, is a trap: three versions anywhere.
+func generated(n, k, odds int32) *world {
 	r := rand.New(rand.NewPCG(1, 2))
 	w := &world{}
 	for lo := range k {
 		for _, size := range []int32{16, 30, k} {
 			w.ranges = append(w.ranges, []span{{lo, lo + size}})
 		}
+	}
+	for lo := range k {
+		w.ranges = append(w.ranges, []span{{lo, lo + 3}})
 	}
 	hidden := make([]int32, n)
 	for p := range hidden {
@@ -395,7 +461,11 @@ func generated(n, k int32) *world {
 				if at == hidden[p] {
 					at = hidden[d]
 				}
-				ds[v] = append(ds[v], Dep{Pkg: d, Range: 3*max(0, at-10-r.Int32N(3)) + r.Int32N(3)})
+				rg := 3*max(0, at-10-r.Int32N(3)) + r.Int32N(3)
+				if odds > 0 && int32(v) != hidden[p] && r.Int32N(odds) == 0 {
+					rg = 3*k + r.Int32N(k)
+				}
+				ds[v] = append(ds[v], Dep{Pkg: d, Range: rg})
 			}
 		}
 		w.packages, w.deps = append(w.packages, Package{N: k}), append(w.deps, ds)

@@ -8,23 +8,16 @@ import (
 )
 
 // variable is one package: what the registry says of it, and the domain that the
-// search has left it. The fields that the search reads most often share a line of
-// the processor's cache.
+// search has left it.
 type variable struct {
-	domain  []uint64 // what is left
-	watches []watch  // of incompatibilities
-	last    int32    // latest entry in the trail, -1 if there is none
-	place   int32    // in the heap plus 1, 0 if it is not there
-	rank    int32    // order of discovery from 1, 0 if not discovered
-	n       int32    // number of versions
-
 	// What the registry says. It stays from query to query.
 	known    bool // Package was asked
 	grouped  bool // Deps was asked
-	first    bool
+	n        int32
 	full     []uint64 // the whole domain
 	order    []int32
 	excluded []Exclusion
+	first    bool
 	barred   [][]uint64 // the excluded versions as sets of the domain
 	groups   []group
 	mine     []uint64 // the versions that have each group, set after set
@@ -32,11 +25,16 @@ type variable struct {
 	from     []int32  // deps[from[v]:from[v+1]] are those of version v
 
 	// What the query has brought.
-	queued    bool
 	wanted    []uint64 // versions whose deps are sorted and have known packages
-	conflicts uint64   // it took part in
-	slot      int32    // in the clause under analysis plus 1, 0 if it is not there
-	bars      int32    // first of the incompatibilities for barred
+	rank      int32    // order of discovery from 1, 0 if not discovered
+	domain    []uint64 // what is left
+	last      int32    // latest entry in the trail, -1 if there is none
+	queued    bool
+	conflicts uint64  // it took part in
+	place     int32   // in the heap plus 1, 0 if it is not there
+	slot      int32   // in the clause under analysis plus 1, 0 if it is not there
+	watches   []watch // of incompatibilities
+	bars      int32   // first of the incompatibilities for barred
 }
 
 // group is a dependency that some versions of a package have.
@@ -204,6 +202,7 @@ func (s *Solver) group(ctx context.Context, p int32) error {
 		v.from = append(v.from, count(len(b.deps)))
 		before = deps
 	}
+	s.work += len(b.deps)
 	v.groups, v.deps, v.mine = slices.Clone(b.groups), slices.Clone(b.deps), s.static.clone(b.mine)
 	v.wanted = s.static.zero(len(v.full))
 	v.grouped = true
