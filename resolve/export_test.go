@@ -32,7 +32,7 @@ func (e *Explanation) Check() error {
 				premises = append(premises, w.story.facts[f].clause)
 			}
 		}
-		if err := l.clause.entailed(premises); err != nil {
+		if err := l.entailed(premises); err != nil {
 			return fmt.Errorf("line %d, %q: %w", i+1, w.conclusion(l.clause), err)
 		}
 	}

@@ -33,6 +33,10 @@ type problem struct {
 	byRange map[rangeKey]int32
 	left    map[int32]bool // packages for which an optional dependency was left out
 	stale   bool           // errAgain was returned
+
+	lastPack    *pack // that Deps was asked for, if it left nothing out
+	lastVersion int32
+	lastDeps    []pubgrub.Dep
 }
 
 // span is a range of any package. Number 0 is empty.
@@ -212,6 +216,7 @@ func (p *problem) load(ctx context.Context, k *pack) error {
 func (k *pack) prepare(req *Request) {
 	admit, admitted := req.Admit[k.Key]
 	lock, locked := req.locked(k.Key)
+	k.candidates, k.versions = make([]int32, 0, len(k.pkg.Releases)), make([]semver.Version, 0, len(k.pkg.Releases))
 	for i := range k.pkg.Releases {
 		r := &k.pkg.Releases[i]
 		kept := locked && r.Version.Equal(lock) || admitted && r.Version.Equal(admit)
@@ -269,7 +274,8 @@ func usable(p *Package, r *Release, req *Request) string {
 	return ""
 }
 
-// Deps implements [pubgrub.Registry].
+// Deps implements [pubgrub.Registry]. Most releases depend on what the release
+// before them did: what both say in the same words is looked up once.
 func (p *problem) Deps(_ context.Context, id, version int32) ([]pubgrub.Dep, error) {
 	k := p.packs[id]
 	if !k.asked {
@@ -284,16 +290,32 @@ func (p *problem) Deps(_ context.Context, id, version int32) ([]pubgrub.Dep, err
 	if len(ds)+len(k.rivals) == 0 {
 		return nil, nil
 	}
+	var before []Dep
+	var known []pubgrub.Dep
+	if p.lastPack == k && p.lastVersion == version-1 {
+		before, known = k.pkg.Releases[k.candidates[version-1]].Deps, p.lastDeps
+	}
 	out := make([]pubgrub.Dep, 0, len(ds)+len(k.rivals))
 	for i := range ds {
-		if d, ok := p.dep(&ds[i]); ok {
+		if i < len(before) && len(out) == i && i < len(known) && same(&ds[i], &before[i]) {
+			out = append(out, known[i])
+		} else if d, ok := p.dep(&ds[i]); ok {
 			out = append(out, d)
 		}
+	}
+	p.lastPack, p.lastVersion, p.lastDeps = k, version, out
+	if len(out) < len(ds) { // some are left out: places do not match
+		p.lastPack = nil
 	}
 	for _, o := range k.rivals {
 		out = append(out, pubgrub.Dep{Pkg: o, Optional: true})
 	}
 	return out, nil
+}
+
+// same reports whether two dependencies ask for the same.
+func same(a, b *Dep) bool {
+	return a.Key == b.Key && a.Constraint.Equal(b.Constraint) && a.Author == b.Author && a.Optional == b.Optional && a.Path == b.Path
 }
 
 // Allowed implements [pubgrub.Registry].

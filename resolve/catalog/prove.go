@@ -12,6 +12,7 @@ import (
 	"pkg/keys/author"
 	"pkg/lockfile"
 	"pkg/lockfile/name"
+	"pkg/resolve"
 )
 
 // ProveAll proves the rows of a lock as Prove does, and that each lists what its
@@ -57,20 +58,29 @@ func (r *Registry) Proved(row lockfile.Package) bool {
 	return r.proved(&row, true)
 }
 
+// Release returns what the author's log says of a row that ProveAll or Prove
+// accepted: what a lock does not hold, above all the constraints of its
+// dependencies. It asks nobody as long as Memory keeps what proved the row. The
+// errors are those of Prove.
+func (r *Registry) Release(ctx context.Context, row lockfile.Package) (resolve.Release, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rel, err := r.find(ctx, &row)
+	if err != nil {
+		return resolve.Release{}, err
+	}
+	return r.toRelease(r.names[row.Name].state(row.ID), rel), nil
+}
+
 func (r *Registry) prove(ctx context.Context, row *lockfile.Package, edges bool) error {
 	if r.proved(row, edges) {
 		return nil
 	}
-	rel := r.release(row)
-	if rel == nil {
-		if _, err := r.know(ctx, row.Name, false); err != nil {
-			return err
-		}
-		if rel = r.release(row); rel == nil {
-			return r.unproved(row)
-		}
+	rel, err := r.find(ctx, row)
+	if err != nil {
+		return err
 	}
-	err := compare(row, rel, r.names[row.Name].state(row.ID))
+	err = compare(row, rel, r.names[row.Name].state(row.ID))
 	if err == nil {
 		err = r.compareEdges(row, rel, edges)
 	}
@@ -81,6 +91,21 @@ func (r *Registry) prove(ctx context.Context, row *lockfile.Package, edges bool)
 		return fmt.Errorf("record %s %s as proved: %w", row.Name, row.Version, err)
 	}
 	return nil
+}
+
+// find returns what the logs say of the row's version: those at hand, and if they
+// do not know it, those at the head of this run.
+func (r *Registry) find(ctx context.Context, row *lockfile.Package) (*author.Released, error) {
+	if rel := r.release(row); rel != nil {
+		return rel, nil
+	}
+	if _, err := r.know(ctx, row.Name, false); err != nil {
+		return nil, err
+	}
+	if rel := r.release(row); rel != nil {
+		return rel, nil
+	}
+	return nil, r.unproved(row)
 }
 
 // release returns what the logs at hand say of the row's version.
@@ -156,7 +181,9 @@ func compare(row *lockfile.Package, rel *author.Released, s *author.State) error
 // compareEdges checks that the row depends on nothing its release does not, on
 // each from the registry that the release means, unless the project puts a path
 // in its place, and with all set that it leaves nothing out that is not optional.
-// Which id the lock's names of other registries stand for is not known here.
+// Which id the lock's names of other registries stand for is not known here, nor
+// the version that an edge leads to: who has the whole lock holds both against
+// what Release says.
 func (r *Registry) compareEdges(row *lockfile.Package, rel *author.Released, all bool) error {
 	distrust := func(what string, n name.Name) error {
 		return &keys.TrustError{

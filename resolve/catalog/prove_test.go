@@ -73,6 +73,34 @@ func TestProve(t *testing.T) {
 	}
 }
 
+// TestReleaseOfAProvedRow: what a release says beyond its row is at hand wherever the row was proved.
+func TestReleaseOfAProvedRow(t *testing.T) {
+	t.Parallel()
+	f := standard(t)
+	c := newClient(t)
+	p := row(t, f, "a", "1.1.0")
+	if err := c.open(f.source()).ProveAll(t.Context(), []lockfile.Package{p}); err != nil {
+		t.Fatal(err)
+	}
+	c.cfg.Offline = true
+	rel, err := c.open(nil).Release(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := f.logs["a"].state.Find(p.Version).Release.Deps
+	if len(rel.Deps) != len(want) || rel.Version.Compare(p.Version) != 0 || rel.Root != p.Root {
+		t.Fatalf("release %+v, want that of %+v", rel, p)
+	}
+	for i, d := range rel.Deps {
+		if d.Name != want[i].Name || d.Registry != f.id || d.Constraint.String() != want[i].Constraint {
+			t.Errorf("dependency %+v, want %+v of registry %s", d, want[i], f.id)
+		}
+	}
+	if _, err := c.open(nil).Release(t.Context(), row(t, f, "c", "2.0.0")); err == nil {
+		t.Error("offline, the release of a row that was never proved is told")
+	}
+}
+
 func TestProveWhatIsNotYetHere(t *testing.T) {
 	t.Parallel()
 	f := standard(t)
