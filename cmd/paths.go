@@ -130,12 +130,13 @@ func (s *sync) pathWhy(p lockfile.Package, m *manifest.Manifest) string {
 			continue
 		}
 		row, ok := s.project.lock.Get(d.name)
+		_, overridden := s.manifest.Overrides[d.name] // lockfile.Satisfies holds the row against that
 		switch {
 		case d.table == tableOptional && !ok:
 			continue
 		case !ok || !edges[d.name]:
 			return fmt.Sprintf("needs %s, which is not locked for it", d.name)
-		case d.Path == "" && !d.Constraint.Check(row.Version):
+		case d.Path == "" && !row.Version.IsZero() && !overridden && !d.Constraint.CheckLocked(row.Version):
 			return fmt.Sprintf("needs %s %s, but %s is locked", d.name, d.Constraint, row.Version)
 		}
 		wanted++

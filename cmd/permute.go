@@ -182,13 +182,19 @@ func noCommand(path []*cli.Command, word string, list []*cli.Command) error {
 	return unknown(what, nameOf(path), word, names(list), nameOf(path)+" --help")
 }
 
-// elsewhere is our word for what other package managers call word.
+// elsewhere is our word for what other package managers call word. What nearest finds by itself is not here.
 func elsewhere(word string) string {
 	switch word {
-	case "i", "ci", "sync", "fetch":
+	case "i", "ci", "sync", "fetch", "restore":
 		return "install"
-	case "ls", "tree":
+	case "get", "require":
+		return "add"
+	case "ls", "freeze":
 		return "list"
+	case "explain":
+		return "why"
+	case "graph", "deps", "dependencies":
+		return "tree"
 	case "rm", "uninstall", "un":
 		return "remove"
 	case "upgrade", "up":
@@ -201,6 +207,8 @@ func elsewhere(word string) string {
 		return "init"
 	case "unpublish":
 		return "yank"
+	case "push":
+		return "publish"
 	case "audit", "check":
 		return "verify"
 	}

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,24 @@ func TestMistakesAreNamed(t *testing.T) {
 		}
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("parse(%q): %v, want %s", c.in, err, c.want)
+		}
+	}
+}
+
+func TestWordsOfOthersLeadToACommand(t *testing.T) {
+	t.Parallel()
+	commands := names(new(Env).commands())
+	for word, want := range map[string]string{
+		"i": "install", "ci": "install", "restore": "install", "get": "add", "ls": "list", "freeze": "list", "explain": "why",
+		"graph": "tree", "deps": "tree", "uninstall": "remove", "up": "update", "upgrade": "update", "npx": "exec", "view": "info",
+		"create": "init", "unpublish": "yank", "push": "publish", "audit": "verify", "tree": "", "why": "", "outdated": "",
+	} {
+		got := elsewhere(word)
+		if got != want || got != "" && !slices.Contains(commands, got) {
+			t.Errorf("elsewhere(%q) = %q, want %q, a command", word, got, want)
+		}
+		if got != "" && slices.Contains(commands, word) {
+			t.Errorf("elsewhere(%q) = %q, but %q is a command itself", word, got, word)
 		}
 	}
 }

@@ -130,12 +130,25 @@ func proved(o *opened, rows []lockfile.Package) bool {
 	return !slices.ContainsFunc(rows, func(p lockfile.Package) bool { return !o.Proved(p) })
 }
 
-// prove checks every row of the lock against its author's log, under the registry's map.
+// prove checks every row of the lock against its author's log, and a new lock for packages that do not satisfy each other:
+// of the project's own lock unfit knows.
 func (s *sync) prove(ctx context.Context, lock *lockfile.Lock) error {
 	if s.o.Frozen {
 		s.env.UI.Note("frozen", nil, "taking %s as reviewed: only the content is checked against it", lockfile.File)
 		return nil
 	}
+	if err := s.proveRows(ctx, lock); err != nil || lock == s.project.lock {
+		return err
+	}
+	why, err := s.misfits(ctx, lock, s.fitPath(lock.Bytes()))
+	if err == nil && len(why) > 0 { // the resolver and the check disagree: the next install --locked would not take it
+		err = fmt.Errorf("nothing was written, as the new lock contradicts itself: %s", why[0])
+	}
+	return err
+}
+
+// proveRows checks every row of the lock against its author's log, under the registry's map.
+func (s *sync) proveRows(ctx context.Context, lock *lockfile.Lock) error {
 	for _, g := range lock.Registries {
 		var rows []lockfile.Package
 		for _, p := range lock.Packages {

@@ -155,7 +155,7 @@ func (s *sync) lock(ctx context.Context) (*lockfile.Lock, error) {
 	if s.o.Frozen || s.o.Locked && len(drift) > 0 {
 		return s.project.lock, drifted(s.project, drift, s.env.CI())
 	}
-	if len(drift) == 0 && !s.o.FreeAll && len(s.o.Free) == 0 {
+	if len(drift) == 0 && (s.o.Locked || !s.o.FreeAll && len(s.o.Free) == 0) {
 		why, err := s.unfit(ctx)
 		switch {
 		case err != nil:

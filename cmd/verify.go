@@ -16,6 +16,7 @@ import (
 	"pkg/lockfile"
 	"pkg/lockfile/manifest"
 	"pkg/lockfile/name"
+	"pkg/resolve"
 )
 
 func (e *Env) verifyCommand() *cli.Command {
@@ -81,6 +82,8 @@ func (e *Env) verify(ctx context.Context, r *registries) error {
 	}
 	var lies, missing, broken []verified
 	var sum verifiedAll
+	var unfit []string
+	fit := newFit(r.project.lock, r.project.manifest)
 	skipped := r.project.leftOut()
 	for _, row := range r.project.lock.Packages {
 		if err := ctx.Err(); err != nil {
@@ -96,7 +99,7 @@ func (e *Env) verify(ctx context.Context, r *registries) error {
 		default:
 			v.Root = row.Root.String()
 			e.verifyFiles(ctx, st, r.project, row, &v)
-			e.verifyLog(ctx, r, row, &v)
+			unfit = append(unfit, e.verifyLog(ctx, r, fit, row, &v)...)
 		}
 		switch {
 		case v.Files == isAltered || v.Log == isLie:
@@ -119,6 +122,8 @@ func (e *Env) verify(ctx context.Context, r *registries) error {
 		return fail(exitTrust, "pkg install --repair", "%d of %s not what was signed: %s", len(lies), count(n, "package"), lies[0].Name)
 	case len(found) > 0:
 		return drifted(r.project, found, r.env.CI())
+	case len(unfit) > 0:
+		return unfitting(unfit, r.env.CI())
 	case len(missing) > 0:
 		return fail(exitAbsent, "pkg install", "%d of %s not installed: %s", len(missing), count(n, "package"), missing[0].Name)
 	case len(broken) > 0:
@@ -293,25 +298,33 @@ func verifyTree(ctx context.Context, dir string, row lockfile.Package) error {
 	return nil
 }
 
-// verifyLog checks a row against the author's log as far as it is at hand.
-func (e *Env) verifyLog(ctx context.Context, r *registries, row lockfile.Package, v *verified) {
+// verifyLog checks a row against the author's log as far as it is at hand, and says which of the row's dependencies the
+// lock does not meet.
+func (e *Env) verifyLog(ctx context.Context, r *registries, f fit, row lockfile.Package, v *verified) []string {
 	v.Log = isUnknown
-	for _, g := range r.project.lock.Registries {
-		if g.Name != row.Registry {
-			continue
-		}
-		o, err := r.row(g)
-		if err != nil {
-			return
-		}
-		err = o.ProveAll(ctx, []lockfile.Package{row})
-		switch _, lie := errors.AsType[*keys.TrustError](err); {
-		case err == nil:
-			v.Log = isVerified
-		case lie:
-			v.Log, v.Why = isLie, err.Error()
+	g, ok := r.project.lock.Registry(row.Registry)
+	if !ok {
+		return nil
+	}
+	o, err := r.row(*g)
+	if err != nil {
+		return nil
+	}
+	var unfit []string
+	err = o.ProveAll(ctx, []lockfile.Package{row})
+	if err == nil {
+		var rel resolve.Release
+		if rel, err = o.Release(ctx, row); err == nil {
+			unfit, err = f.misfits(&row, &rel)
 		}
 	}
+	switch _, lie := errors.AsType[*keys.TrustError](err); {
+	case err == nil:
+		v.Log = isVerified
+	case lie:
+		v.Log, v.Why = isLie, err.Error()
+	}
+	return unfit
 }
 
 // moduleDir is where a project has a package.

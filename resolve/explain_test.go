@@ -113,7 +113,9 @@ func situation(t *testing.T, world, request string) (*world, resolve.Request) {
 			if req.Overrides == nil {
 				req.Overrides = make(map[name.Name]semver.Constraint)
 			}
+			arg, why, _ := strings.Cut(arg, " because ")
 			req.Overrides[name.Name(n)] = constraint(t, arg)
+			req.Reasons = map[name.Name]string{name.Name(n): why}
 		case "path":
 			req.Paths = map[name.Name]resolve.Release{name.Name(n): {Version: version(t, arg), Path: "../" + n}}
 		case "min-age":

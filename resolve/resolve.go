@@ -143,6 +143,7 @@ type Request struct {
 	Free      map[name.Name]bool              // names whose locked version is to be forgotten
 	Paths     map[name.Name]Release           // the release each path dependency has
 	Overrides map[name.Name]semver.Constraint // replaces every constraint on that name
+	Reasons   map[name.Name]string            // why overrides are there, for messages
 	Strategy  Strategy                        // which version is best
 	MinAge    time.Duration                   // releases recorded later than Now - MinAge are too young
 	Now       time.Time                       // needed if MinAge is set

@@ -16,7 +16,7 @@ type words struct {
 // nothing is the conclusion of every story.
 const nothing = "there is no solution"
 
-// lines says the whole story, a line of it each.
+// sentences says the whole story, a line each.
 func (w *words) sentences() []string {
 	numbers := make(map[int]int)
 	for i, l := range w.lines {
@@ -132,7 +132,11 @@ func (w *words) wanted(f *fact, ds []*Dep) string {
 		return w.only(f)
 	}
 	if o, ok := w.req.Overrides[w.packs[f.target].Name]; ok {
-		return fmt.Sprintf("%s %s (overridden)", n, o)
+		why := w.req.Reasons[w.packs[f.target].Name]
+		if why != "" {
+			why = ": " + why
+		}
+		return fmt.Sprintf("%s %s (overridden%s)", n, o, why)
 	}
 	if text == "" || text == "*" {
 		text = ""

@@ -27,7 +27,7 @@ import (
 //	registries/<id>/seen.json   trust roots, newest head, time ratchet (fsynced, under a lock)
 //	pins/<hash of url>          the id that was pinned for a URL
 //	names/<id>/_<name>.json     record and author log of a name, as proved
-//	proved/<hash>               one empty file for every lock row proved
+//	proved/<hash>               one empty file for every lock row proved, and every lock whose rows fit together
 //	evidence/<hash>/            the two sides of a contradiction
 type Disk struct {
 	dir string
