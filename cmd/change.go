@@ -134,7 +134,7 @@ func (s *sync) moved(ctx context.Context, ch lockfile.Change) string {
 	}
 	for _, p := range s.result.Packages {
 		for _, d := range p.Release.Deps {
-			if d.Name == ch.Name && !d.Constraint.IsZero() && !d.Constraint.CheckLocked(ch.Old.Version) && slices.Contains(p.Edges, resolve.Key{Registry: d.Registry, Name: d.Name}) {
+			if !s.o.Free[ch.Name] && d.Name == ch.Name && !d.Constraint.IsZero() && !d.Constraint.CheckLocked(ch.Old.Version) && slices.Contains(p.Edges, resolve.Key{Registry: d.Registry, Name: d.Name}) {
 				return fmt.Sprintf("%s %s needs %s", p.Name, p.Release.Version, d.Constraint)
 			}
 		}

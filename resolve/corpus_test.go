@@ -24,8 +24,8 @@ func corpus(tb testing.TB) string {
 
 // TestCorpus runs every graph in the folder. One with an oracle is asked for each
 // version of each package as the only root; every answer must be the oracle's, and
-// Resolve verifies each solution itself. One with an expected set is asked for
-// that. Any other is asked for every version, and need only be answered.
+// each solution is verified. One with an expected set is asked for that. Any other
+// is asked for every version, and need only be answered.
 func TestCorpus(t *testing.T) {
 	t.Parallel()
 	dir, files := corpus(t), 0
@@ -119,9 +119,9 @@ func expected(t *testing.T, file string) []byte {
 
 // solvable reports whether a version of a package can be had. It fails the test
 // if that is not what comes out.
-func (g *graph) solvable(t *testing.T, p string, rank int) bool {
+func (g *graph) solvable(t *testing.T, r *resolve.Repeater, p string, rank int) bool {
 	t.Helper()
-	_, err := resolve.Resolve(t.Context(), g, resolve.Request{Roots: []resolve.Dep{g.exactly(p, rank)}})
+	_, err := r.Resolve(t.Context(), []resolve.Dep{g.exactly(p, rank)})
 	if _, none := errors.AsType[*resolve.ConflictError](err); err != nil && !none {
 		t.Errorf("%s rank %d: %v", p, rank, err)
 	}
@@ -130,7 +130,7 @@ func (g *graph) solvable(t *testing.T, p string, rank int) bool {
 
 func checkOracle(t *testing.T, g *graph, want string) {
 	t.Helper()
-	lines := 0
+	lines, r := 0, resolve.NewRepeater(g)
 	for line := range strings.Lines(want) {
 		f := strings.Fields(line)
 		if len(f) == 0 {
@@ -140,7 +140,7 @@ func checkOracle(t *testing.T, g *graph, want string) {
 			t.Fatalf("bad line %q", line)
 		}
 		lines++
-		if got := g.solvable(t, f[0], atoi(t, f[1])); got != (f[2] == "1") {
+		if got := g.solvable(t, r, f[0], atoi(t, f[1])); got != (f[2] == "1") {
 			t.Errorf("%s rank %s: solvable = %v, the oracle says %s", f[0], f[1], got, f[2])
 		}
 	}
@@ -152,10 +152,10 @@ func checkOracle(t *testing.T, g *graph, want string) {
 
 func checkAnswers(t *testing.T, g *graph) {
 	t.Helper()
-	yes, no := 0, 0
+	yes, no, r := 0, 0, resolve.NewRepeater(g)
 	for _, p := range g.names {
 		for rank := range g.packages[key(p)].Releases {
-			if g.solvable(t, p, rank) {
+			if g.solvable(t, r, p, rank) {
 				yes++
 			} else {
 				no++

@@ -1,10 +1,40 @@
 package resolve
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	mathbits "math/bits"
 	"slices"
+
+	"pkg/resolve/internal/pubgrub"
 )
+
+// A Repeater answers many requests that differ in their roots alone, with one
+// solver: what Resolve does, without asking the catalog again.
+type Repeater struct {
+	p *problem
+	s *pubgrub.Solver
+}
+
+// NewRepeater returns a Repeater for what c says.
+func NewRepeater(c Catalog) *Repeater { return &Repeater{p: newProblem(c, new(Request))} }
+
+// Resolve answers a request for roots.
+func (r *Repeater) Resolve(ctx context.Context, roots []Dep) (*Result, error) {
+	r.p.req.Roots = roots
+	var res *Result
+	err := r.p.again(func() (err error) {
+		if r.s == nil {
+			r.s = pubgrub.New(r.p)
+		}
+		if res, err = r.p.solve(ctx, r.s); errors.Is(err, errAgain) {
+			r.s = nil
+		}
+		return err
+	})
+	return res, err
+}
 
 // Check checks an explanation: that every fact is one, by the rules of Verify,
 // and that every line follows from its premises, by trying everything the

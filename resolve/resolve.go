@@ -200,25 +200,27 @@ func Resolve(ctx context.Context, c Catalog, req Request) (*Result, error) {
 	if err := p.announce(ctx); err != nil {
 		return nil, err
 	}
-	var choices []pubgrub.Choice
-	var stats pubgrub.Stats
-	err := p.again(func() error {
-		s := pubgrub.New(p)
-		q, _ := p.query(req.Budget)
-		var err error
-		choices, err = s.Solve(ctx, q)
-		stats = s.Stats()
-		if errors.Is(err, pubgrub.ErrUnsatisfiable) {
-			err = &ConflictError{problem: p}
-		}
+	var res *Result
+	err := p.again(func() (err error) {
+		res, err = p.solve(ctx, pubgrub.New(p))
 		return err
 	})
+	return res, err
+}
+
+// solve answers the request with a solver of p, and checks the answer.
+func (p *problem) solve(ctx context.Context, s *pubgrub.Solver) (*Result, error) {
+	q, _ := p.query(p.req.Budget)
+	choices, err := s.Solve(ctx, q)
+	if errors.Is(err, pubgrub.ErrUnsatisfiable) {
+		return nil, &ConflictError{problem: p}
+	}
 	if err != nil {
 		return nil, p.failure(err)
 	}
 	res := p.result(choices)
-	res.Conflicts = stats.Conflicts
-	if err := Verify(res, req); err != nil {
+	res.Conflicts = s.Stats().Conflicts
+	if err := Verify(res, *p.req); err != nil {
 		return nil, err
 	}
 	return res, nil
