@@ -1,0 +1,233 @@
+package tracker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+const (
+	defaultLifetime = time.Hour
+	firstBackoff    = 30 * time.Second
+	changeGap       = time.Minute // between announcements because of changes
+	withdrawTime    = 5 * time.Second
+)
+
+// Announcer keeps a tracker told of what a seed has.
+type Announcer struct {
+	Client   *Client
+	Key      crypto.PrivKey // ed25519
+	Registry string         // the id of the registry whose tracker it is
+
+	// Addrs returns where the seed listens. Up to MaxAddrs that may be announced are, public ones first; the tracker
+	// keeps those that others can reach. Addrs and Roots are called before each announcement, one at a time.
+	Addrs func() []ma.Multiaddr
+	// Roots returns what the seed has. The announcer does not keep the slice.
+	Roots func() []cid.Cid
+
+	Protocols []string      // as in Announcement
+	Lifetime  time.Duration // of an announcement, at least a minute; 0 means an hour
+
+	// Changed says that there are other roots; nil: nobody says so. What is new and what is gone is then announced, at
+	// most once a minute. Make it with room for one, and send without waiting.
+	Changed <-chan struct{}
+
+	Logger *slog.Logger     // nil: silent
+	Now    func() time.Time // nil: the system's clock
+}
+
+// Run announces all roots at once and again at half the lifetime, until ctx is done; then it withdraws the seed, for
+// which it takes at most 5 s, and returns why that failed, if it did. A tracker that cannot be reached or has no room is
+// tried again, first after 30 s; each failure is logged as a warning.
+func (a *Announcer) Run(ctx context.Context) error {
+	r := &run{Announcer: *a, told: map[cid.Cid]bool{}}
+	if r.Lifetime == 0 {
+		r.Lifetime = defaultLifetime
+	}
+	if r.Lifetime < time.Minute || r.Lifetime > MaxLifetime {
+		return fmt.Errorf("announce: a lifetime of %s: a minute to %s can be", r.Lifetime, MaxLifetime)
+	}
+	if r.Logger == nil {
+		r.Logger = slog.New(slog.DiscardHandler)
+	}
+	if r.Now == nil {
+		r.Now = time.Now //nolint:forbidigo // the default of a clock that can be set
+	}
+	r.full = time.NewTimer(0)
+	defer r.full.Stop()
+	for {
+		all, ok := r.wait(ctx)
+		if !ok {
+			return r.withdraw(ctx)
+		}
+		err := r.round(ctx, all)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			r.Logger.WarnContext(ctx, "announce", slog.Any("error", err))
+			r.full.Reset(r.retry(err))
+		case all:
+			r.full.Reset(r.Lifetime / 2)
+		}
+		if r.failed = err != nil; !r.failed {
+			r.backoff = 0
+		}
+	}
+}
+
+// run is the state of one Run. One goroutine owns it.
+type run struct {
+	Announcer
+	told    map[cid.Cid]bool // the roots that the tracker was told of
+	sent    bool             // the tracker may know the seed
+	seq     uint64
+	full    *time.Timer   // when all roots are due
+	failed  bool          // the last round did
+	backoff time.Duration // after the last failure
+}
+
+// wait waits for the next round, and reports whether it is one of all roots; ok is false when there is none.
+func (r *run) wait(ctx context.Context) (all, ok bool) {
+	changed := r.Changed
+	if r.failed {
+		changed = nil // all are due before long
+	}
+	gap := time.NewTimer(changeGap)
+	defer gap.Stop()
+	var due <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return false, false
+		case <-r.full.C:
+			return true, true
+		case _, open := <-changed:
+			if changed = nil; open {
+				due = gap.C
+			}
+		case <-due:
+			return false, true
+		}
+	}
+}
+
+// retry is when to try again after a failure.
+func (r *run) retry(err error) time.Duration {
+	most := r.Lifetime / 2
+	r.backoff = min(most, max(firstBackoff, 2*r.backoff))
+	if refused, ok := errors.AsType[*RefusedError](err); ok {
+		if refused.Status < 500 && refused.After == 0 {
+			return most // it will not think otherwise soon
+		}
+		return min(most, max(r.backoff, refused.After))
+	}
+	return r.backoff
+}
+
+// round announces all roots, or those that are new, and withdraws those that are gone.
+func (r *run) round(ctx context.Context, all bool) error {
+	roots := r.Roots()
+	has := make(map[cid.Cid]bool, len(roots))
+	var fresh, gone []cid.Cid
+	for _, root := range roots {
+		if !has[root] && (all || !r.told[root]) {
+			fresh = append(fresh, root)
+		}
+		has[root] = true
+	}
+	for root := range r.told {
+		if !has[root] {
+			gone = append(gone, root)
+		}
+	}
+	for part := range slices.Chunk(gone, MaxRoots) {
+		if err := r.send(ctx, Announcement{Roots: part}); err != nil {
+			return err
+		}
+		for _, root := range part {
+			delete(r.told, root)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	addrs, err := r.addrs()
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(fresh, MaxRoots) {
+		a := Announcement{Addrs: addrs, Protocols: r.Protocols, Roots: part, Lifetime: r.Lifetime.Truncate(time.Second)}
+		if err := r.send(ctx, a); err != nil {
+			return err
+		}
+		for _, root := range part {
+			r.told[root] = true
+		}
+	}
+	return nil
+}
+
+var errNoAddrs = errors.New("announce: no address that may be announced")
+
+// addrs picks the addresses to announce: those that most can reach.
+func (r *run) addrs() ([]ma.Multiaddr, error) {
+	id, err := peer.IDFromPrivateKey(r.Key)
+	if err != nil {
+		return nil, err
+	}
+	type candidate struct {
+		m  ma.Multiaddr
+		at place
+	}
+	var some []candidate
+	for _, m := range r.Addrs() {
+		if a, err := parseAddr(m, id); err == nil {
+			some = append(some, candidate{m, placeOf(a.ip)})
+		}
+	}
+	if len(some) == 0 {
+		return nil, errNoAddrs
+	}
+	slices.SortStableFunc(some, func(a, b candidate) int { return cmp.Compare(a.at, b.at) })
+	var out []ma.Multiaddr
+	for _, c := range some[:min(len(some), MaxAddrs)] {
+		out = append(out, c.m)
+	}
+	return out, nil
+}
+
+func (r *run) send(ctx context.Context, a Announcement) error {
+	now := r.Now()
+	a.Time = now
+	r.seq = max(r.seq+1, uint64(max(0, now.UnixNano()))) //nolint:gosec // G115: not negative; grows over restarts as well
+	a.Seq = r.seq
+	signed, err := a.Sign(r.Key, r.Registry)
+	if err != nil {
+		return err
+	}
+	r.sent = true
+	_, err = r.Client.Announce(ctx, signed)
+	return err
+}
+
+// withdraw takes the seed back, although ctx is done.
+func (r *run) withdraw(ctx context.Context) error {
+	if !r.sent {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
+	defer cancel()
+	if err := r.send(ctx, Announcement{}); err != nil {
+		return fmt.Errorf("withdraw: %w", err)
+	}
+	return nil
+}
