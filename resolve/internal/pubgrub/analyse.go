@@ -21,7 +21,7 @@ func (s *Solver) analyse(ctx context.Context, conflict int32) error {
 	s.clause = s.clause[:0]
 	first := count(len(s.steps))
 	s.steps = append(s.steps, step{conflict, -1})
-	for _, t := range s.incompats[conflict].terms {
+	for _, t := range s.termsOf(&s.incompats[conflict]) {
 		s.include(t)
 	}
 	for len(s.clause) > 0 {
@@ -75,11 +75,7 @@ func (s *Solver) include(t term) {
 	}
 	l := &s.clause[v.slot-1]
 	l.at = max(l.at, s.satisfier(t))
-	both := s.scratch.take(len(t.set))
-	for i, w := range t.set {
-		both[i] = w & l.set[i]
-	}
-	l.set = both
+	l.set = s.scratch.both(t.set, l.set)
 }
 
 // resolve replaces a literal by the terms of the incompatibility that its
@@ -93,17 +89,14 @@ func (s *Solver) resolve(top int, cause int32) {
 	s.vars[s.clause[top].p].slot = count(top + 1)
 	s.clause = s.clause[:n]
 	s.vars[l.p].slot = 0
-	for _, t := range s.incompats[cause].terms {
+	for _, t := range s.termsOf(&s.incompats[cause]) {
 		if t.p != l.p {
 			s.include(t)
 			continue
 		}
-		either := s.scratch.take(len(t.set))
-		for i, w := range t.set {
-			either[i] = w | l.set[i]
-		}
+		either := s.scratch.either(t.set, l.set)
 		if !subset(s.vars[l.p].full, either) {
-			s.include(term{l.p, either})
+			s.include(term{either, l.p})
 		}
 	}
 }
@@ -118,19 +111,16 @@ func (s *Solver) learn(conflict, first int32) (int32, bool) {
 		s.steps = s.steps[:first]
 		return conflict, false
 	}
-	ts := s.terms.take(len(s.clause))
-	for i, l := range s.clause {
-		ts[i] = term{l.p, s.learned.clone(l.set)}
+	for _, l := range s.clause {
+		s.say(l.p, s.learned.clone(l.set))
 	}
-	s.incompats = append(s.incompats, incompat{terms: ts, kind: Derived, a: first, b: count(len(s.steps))})
-	return count(len(s.incompats) - 1), true
+	return s.add(Derived, first, count(len(s.steps))), true
 }
 
 // bump notes that p took part in a conflict.
 func (s *Solver) bump(p int32) {
-	v := &s.vars[p]
-	v.conflicts++
-	if v.place > 0 {
+	s.vars[p].conflicts++
+	if s.order.has(p) {
 		s.prioritise(p)
 	}
 }

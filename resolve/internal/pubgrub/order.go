@@ -7,14 +7,93 @@ import (
 
 // heap holds packages that are to be decided, and some that no longer are, with
 // the one to decide first at the front.
-type heap struct{ items []item }
+type heap struct {
+	items []item
+	place []int32 // by package: in items plus 1, 0 if it is not there
+}
 
 type item struct {
-	key uint64
+	key uint64 // the smallest comes first
 	p   int32
 }
 
-func (h *heap) reset() { h.items = h.items[:0] }
+// grow makes room for packages below n.
+func (h *heap) grow(n int) {
+	h.place = slices.Grow(h.place, n-len(h.place))[:n]
+}
+
+func (h *heap) reset() {
+	for _, x := range h.items {
+		h.place[x.p] = 0
+	}
+	h.items = h.items[:0]
+}
+
+func (h *heap) has(p int32) bool { return h.place[p] > 0 }
+
+// set puts a package where a key belongs.
+func (h *heap) set(p int32, key uint64) {
+	x, at := item{key, p}, int(h.place[p])-1
+	switch {
+	case at < 0:
+		h.items = append(h.items, item{})
+		h.sift(len(h.items)-1, x)
+	case key < h.items[at].key:
+		h.sift(at, x)
+	case key > h.items[at].key:
+		h.sink(at, x)
+	}
+}
+
+// pop takes the first package out.
+func (h *heap) pop() int32 {
+	p := h.items[0].p
+	h.place[p] = 0
+	n := len(h.items) - 1
+	x := h.items[n]
+	h.items = h.items[:n]
+	if n > 0 {
+		h.sink(0, x)
+	}
+	return p
+}
+
+// sift moves an item towards the front from place i.
+func (h *heap) sift(i int, x item) {
+	for i > 0 {
+		up := (i - 1) / 2
+		if h.items[up].key <= x.key {
+			break
+		}
+		h.put(i, h.items[up])
+		i = up
+	}
+	h.put(i, x)
+}
+
+// sink moves an item towards the end from place i.
+func (h *heap) sink(i int, x item) {
+	for {
+		down := 2*i + 1
+		if down >= len(h.items) {
+			break
+		}
+		if down+1 < len(h.items) && h.items[down+1].key < h.items[down].key {
+			down++
+		}
+		if h.items[down].key >= x.key {
+			break
+		}
+		h.put(i, h.items[down])
+		i = down
+	}
+	h.put(i, x)
+}
+
+func (h *heap) put(i int, x item) {
+	h.items[i] = x
+	h.place[x.p] = count(i + 1)
+}
 
 // priority returns the key of v: those to decide first; then conflicts in buckets
 // of four, the most first; then a single candidate; then the order of discovery,
@@ -32,83 +111,16 @@ func (v *variable) priority() uint64 {
 }
 
 // prioritise puts p where it belongs in the order.
-func (s *Solver) prioritise(p int32) {
-	v := &s.vars[p]
-	key := v.priority()
-	h := &s.order
-	if v.place == 0 {
-		h.items = append(h.items, item{})
-		s.sift(len(h.items)-1, item{key, p})
-		return
-	}
-	if at := int(v.place - 1); key < h.items[at].key {
-		s.sift(at, item{key, p})
-	} else if key > h.items[at].key {
-		s.sink(at, item{key, p})
-	}
-}
-
-// sift moves an item towards the front from place i.
-func (s *Solver) sift(i int, x item) {
-	items := s.order.items
-	for i > 0 {
-		up := (i - 1) / 2
-		if items[up].key <= x.key {
-			break
-		}
-		s.place(i, items[up])
-		i = up
-	}
-	s.place(i, x)
-}
-
-// sink moves an item towards the end from place i.
-func (s *Solver) sink(i int, x item) {
-	items := s.order.items
-	for {
-		down := 2*i + 1
-		if down >= len(items) {
-			break
-		}
-		if down+1 < len(items) && items[down+1].key < items[down].key {
-			down++
-		}
-		if items[down].key >= x.key {
-			break
-		}
-		s.place(i, items[down])
-		i = down
-	}
-	s.place(i, x)
-}
-
-func (s *Solver) place(i int, x item) {
-	s.order.items[i] = x
-	s.vars[x.p].place = count(i + 1)
-}
+func (s *Solver) prioritise(p int32) { s.order.set(p, s.vars[p].priority()) }
 
 // next takes the package to decide next from the order.
 func (s *Solver) next() (int32, bool) {
 	for len(s.order.items) > 0 {
-		top := s.order.items[0].p
-		s.remove()
-		if s.vars[top].present() {
-			return top, true
+		if p := s.order.pop(); s.vars[p].present() {
+			return p, true
 		}
 	}
 	return -1, false
-}
-
-// remove takes the first item out.
-func (s *Solver) remove() {
-	h := &s.order
-	s.vars[h.items[0].p].place = 0
-	n := len(h.items) - 1
-	x := h.items[n]
-	h.items = h.items[:n]
-	if n > 0 {
-		s.sink(0, x)
-	}
 }
 
 func sortChoices(cs []Choice) {

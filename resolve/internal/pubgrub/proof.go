@@ -143,8 +143,8 @@ func (s *Solver) fact(c *incompat) Node {
 	case External:
 		n.Pkg, n.Reason = c.a, s.vars[c.a].excluded[c.b].Reason
 	}
-	for _, t := range c.terms {
-		n.Terms = append(n.Terms, Term{t.p, s.vars[t.p].n, slices.Clone(t.set)})
+	for _, t := range s.termsOf(c) {
+		n.Terms = append(n.Terms, Term{t.p, s.vars[t.p].n, t.set.words()})
 	}
 	slices.SortFunc(n.Terms, func(a, b Term) int { return cmp.Compare(a.Pkg, b.Pkg) })
 	return n

@@ -211,7 +211,7 @@ func TestLearnedIsImplied(t *testing.T) {
 		w.solutions(roots, func(chosen []int32) {
 			for id := range s.incompats {
 				c := &s.incompats[id]
-				if !slices.ContainsFunc(c.terms, func(u term) bool { return !w.holds(u, chosen) }) {
+				if !slices.ContainsFunc(s.termsOf(c), func(u term) bool { return !w.holds(u, chosen) }) {
 					rt.Fatalf("incompatibility %d (kind %d) rules out the solution %v", id, c.kind, chosen)
 				}
 			}
@@ -225,7 +225,7 @@ func (w *world) holds(t term, chosen []int32) bool {
 	if v == absent {
 		v = w.packages[t.p].N
 	}
-	return member(t.set, v)
+	return t.set.has(v)
 }
 
 // solutions calls f with all assignments, least or not, that are solutions.

@@ -125,8 +125,8 @@ type Stats struct {
 type Solver struct {
 	reg    Registry
 	vars   []variable // by package
-	static words      // sets that live as long as the solver
-	nots   [][]uint64 // what groups forbid; the first is not used
+	static sets       // sets that live as long as the solver
+	nots   []set      // what groups forbid; the first is not used
 	index  index
 
 	// The query.
@@ -134,15 +134,16 @@ type Solver struct {
 	compare    func(a, b int32) int // nil for that of numbers
 	discovered []int32
 	incompats  []incompat
-	learned    words // sets of learned incompatibilities
-	terms      termArena
+	learned    sets   // sets of learned incompatibilities
+	terms      []term // of incompats
 	steps      []step // antecedents of learned incompatibilities
 	failed     int32  // incompatibility without terms, if there is no solution
 	work       int    // done since the context was looked at
 
 	// The assignment.
 	trail  []entry
-	sets   words // of the trail
+	tails  []*tail // of the trail
+	sets   sets    // of the trail
 	levels []level
 	queue  []int32 // packages whose domain has changed
 	order  heap
@@ -150,7 +151,7 @@ type Solver struct {
 
 	// The analysis.
 	clause   []literal
-	scratch  words
+	scratch  sets
 	fetch    []int32
 	grouping grouping
 	stats    Stats
@@ -158,7 +159,7 @@ type Solver struct {
 
 // New returns a solver for what reg says.
 func New(reg Registry) *Solver {
-	return &Solver{reg: reg, nots: make([][]uint64, 1), failed: -1}
+	return &Solver{reg: reg, nots: make([]set, 1), failed: -1}
 }
 
 // Stats returns what the latest query took.
@@ -223,15 +224,19 @@ func (s *Solver) poll(ctx context.Context, work int) error {
 // reset forgets the latest query. It takes time in proportion to what that
 // query touched.
 func (s *Solver) reset() {
+	for i := range s.incompats {
+		if c := &s.incompats[i]; c.kind == Dependency {
+			s.vars[c.a].groups[c.b].incompat = -1
+		}
+	}
 	for _, p := range s.discovered {
 		s.vars[p].forget()
 	}
 	s.roots, s.compare = s.roots[:0], nil
-	s.discovered, s.incompats, s.steps = s.discovered[:0], s.incompats[:0], s.steps[:0]
-	s.trail, s.levels, s.queue, s.redo = s.trail[:0], s.levels[:0], s.queue[:0], s.redo[:0]
+	s.discovered, s.incompats, s.terms, s.steps = s.discovered[:0], s.incompats[:0], s.terms[:0], s.steps[:0]
+	s.trail, s.tails, s.levels, s.queue, s.redo = s.trail[:0], s.tails[:0], s.levels[:0], s.queue[:0], s.redo[:0]
 	s.learned.reset()
 	s.sets.reset()
-	s.terms.reset()
 	s.order.reset()
 	s.failed, s.work = -1, patience
 	s.stats = Stats{}

@@ -66,13 +66,13 @@ func (f *formula) term(t term) {
 	n := f.w.packages[t.p].N
 	var either []int
 	for v := range n {
-		if absent := has(t.set, n); !absent && has(t.set, v) {
+		if absent := t.set.has(n); !absent && t.set.has(v) {
 			either = append(either, f.version(t.p, v))
-		} else if absent && !has(t.set, v) {
+		} else if absent && !t.set.has(v) {
 			f.clauses = append(f.clauses, []int{-f.version(t.p, v)})
 		}
 	}
-	if !has(t.set, n) {
+	if !t.set.has(n) {
 		f.clauses = append(f.clauses, either)
 	}
 }
@@ -131,11 +131,11 @@ func TestLearnedIsImpliedBySAT(t *testing.T) {
 				continue
 			}
 			f.clauses = facts[:len(facts):len(facts)]
-			for _, u := range c.terms {
+			for _, u := range s.termsOf(c) {
 				f.term(u)
 			}
 			if f.satisfiable() {
-				rt.Fatalf("incompatibility %d (%v) does not follow from the registry", id, c.terms)
+				rt.Fatalf("incompatibility %d (%v) does not follow from the registry", id, s.termsOf(c))
 			}
 		}
 	})

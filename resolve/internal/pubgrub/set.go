@@ -1,24 +1,68 @@
 package pubgrub
 
-import "math/bits"
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+)
 
 // A set is a bitset over the domain of one package with n versions: bit v is
-// version v and bit n is "absent". All sets of one package have n/64+1 words.
-
-// count makes an int32 of a length. What is counted takes at least eight bytes
-// each, so that 2^31 of them do not fit into the memory of today.
-func count(n int) int32 {
-	return int32(n) //nolint:gosec // see above
+// version v and bit n is "absent". Nearly all packages have less than 64
+// versions, so that the first word is here and most sets are all here. Nobody
+// writes to a set that has another holder.
+type set struct {
+	word uint64
+	more *tail // the other n/64 words, nil if there are none
 }
 
-func wordsFor(n int32) int { return int(n)/64 + 1 }
+// tail is the end of a set. All sets of one package have tails of one length.
+type tail []uint64
 
-func has(a []uint64, i int32) bool { return a[i>>6]>>(i&63)&1 != 0 }
+// narrow reports whether a has no tail.
+func (a set) narrow() bool { return a.more == nil }
 
-func add(a []uint64, i int32) { a[i>>6] |= 1 << (i & 63) }
+// tail returns the words of a after the first.
+func (a set) tail() tail {
+	if a.more == nil {
+		return nil
+	}
+	return *a.more
+}
+
+func (a set) has(i int32) bool {
+	if i < 64 {
+		return a.word>>(i&63)&1 != 0
+	}
+	return has(*a.more, i-64)
+}
+
+func (a *set) add(i int32) {
+	if i < 64 {
+		a.word |= 1 << (i & 63)
+	} else {
+		add(*a.more, i-64)
+	}
+}
+
+func (a *set) remove(i int32) {
+	if i < 64 {
+		a.word &^= 1 << (i & 63)
+	} else {
+		(*a.more)[i>>6-1] &^= 1 << (i & 63)
+	}
+}
+
+func (a *set) clear() {
+	a.word = 0
+	clear(a.tail())
+}
 
 // subset reports whether all members of a are members of b.
-func subset(a, b []uint64) bool {
+func subset(a, b set) bool {
+	return a.word&^b.word == 0 && (a.more == nil || a.more.subset(*b.more))
+}
+
+func (a tail) subset(b tail) bool {
 	b = b[:len(a)]
 	for i, w := range a {
 		if w&^b[i] != 0 {
@@ -28,7 +72,11 @@ func subset(a, b []uint64) bool {
 	return true
 }
 
-func disjoint(a, b []uint64) bool {
+func disjoint(a, b set) bool {
+	return a.word&b.word == 0 && (a.more == nil || a.more.disjoint(*b.more))
+}
+
+func (a tail) disjoint(b tail) bool {
 	b = b[:len(a)]
 	for i, w := range a {
 		if w&b[i] != 0 {
@@ -39,29 +87,43 @@ func disjoint(a, b []uint64) bool {
 }
 
 // single reports whether a has exactly one member.
-func single(a []uint64) bool {
-	seen := false
-	for _, w := range a {
-		if w == 0 {
-			continue
-		}
-		if seen || w&(w-1) != 0 {
-			return false
-		}
-		seen = true
+func single(a set) bool {
+	if a.more == nil {
+		return a.word != 0 && a.word&(a.word-1) == 0
 	}
-	return seen
+	n := bits.OnesCount64(a.word)
+	for _, w := range *a.more {
+		n += bits.OnesCount64(w)
+	}
+	return n == 1
 }
 
 // highest returns the largest member of a, -1 if there is none.
-func highest(a []uint64) int32 {
-	for i := len(a) - 1; i >= 0; i-- {
-		if a[i] != 0 {
-			return count(64*i + 63 - bits.LeadingZeros64(a[i]))
+func highest(a set) int32 {
+	t := a.tail()
+	for i := len(t) - 1; i >= 0; i-- {
+		if t[i] != 0 {
+			return count(64*i + 127 - bits.LeadingZeros64(t[i]))
 		}
 	}
-	return -1
+	return count(63 - bits.LeadingZeros64(a.word))
 }
+
+// compare orders the sets of one package in some way.
+func compare(a, b set) int {
+	return cmp.Or(cmp.Compare(a.word, b.word), slices.Compare(a.tail(), b.tail()))
+}
+
+// words returns a as a bitset of its own.
+func (a set) words() []uint64 {
+	return append([]uint64{a.word}, a.tail()...)
+}
+
+// A bitset in a slice holds i in bit i%64 of word i/64.
+
+func has(a []uint64, i int32) bool { return a[i>>6]>>(i&63)&1 != 0 }
+
+func add(a []uint64, i int32) { a[i>>6] |= 1 << (i & 63) }
 
 // fill makes a the domain of a package with n versions.
 func fill(a []uint64, n int32) {
@@ -71,68 +133,10 @@ func fill(a []uint64, n int32) {
 	a[len(a)-1] = 1<<(n&63)<<1 - 1
 }
 
-// words hands out sets that live until they are all taken back, or taken back to
-// a mark. The zero value is ready.
-type words struct {
-	chunks [][]uint64
-	at     mark
+func wordsFor(n int32) int { return int(n)/64 + 1 }
+
+// count makes an int32 of a length. What is counted takes at least eight bytes
+// each, so that 2^31 of them do not fit into the memory of today.
+func count(n int) int32 {
+	return int32(n) //nolint:gosec // see above
 }
-
-// mark is a position in words.
-type mark struct{ chunk, word int }
-
-const chunkWords = 1 << 13
-
-// take returns n words of unknown content.
-func (a *words) take(n int) []uint64 {
-	for ; a.at.chunk < len(a.chunks); a.at = (mark{a.at.chunk + 1, 0}) {
-		if c := a.chunks[a.at.chunk]; len(c)-a.at.word >= n {
-			i := a.at.word
-			a.at.word += n
-			return c[i : i+n : i+n]
-		}
-	}
-	a.chunks = append(a.chunks, make([]uint64, max(n, chunkWords)))
-	a.at.word = n
-	return a.chunks[a.at.chunk][:n:n]
-}
-
-// zero returns n words that are 0.
-func (a *words) zero(n int) []uint64 {
-	out := a.take(n)
-	clear(out)
-	return out
-}
-
-func (a *words) clone(b []uint64) []uint64 {
-	out := a.take(len(b))
-	copy(out, b)
-	return out
-}
-
-func (a *words) reset() { a.at = mark{} }
-
-// termArena hands out terms that live until they are all taken back.
-type termArena struct {
-	chunks [][]term
-	chunk  int
-	at     int
-}
-
-const chunkTerms = 1 << 10
-
-// take returns n terms of unknown content.
-func (a *termArena) take(n int) []term {
-	for ; a.chunk < len(a.chunks); a.chunk, a.at = a.chunk+1, 0 {
-		if c := a.chunks[a.chunk]; len(c)-a.at >= n {
-			i := a.at
-			a.at += n
-			return c[i : i+n : i+n]
-		}
-	}
-	a.chunks = append(a.chunks, make([]term, max(n, chunkTerms)))
-	a.at = n
-	return a.chunks[a.chunk][:n:n]
-}
-
-func (a *termArena) reset() { a.chunk, a.at = 0, 0 }

@@ -2,13 +2,23 @@ package pubgrub
 
 import "context"
 
-// entry says how the domain of a package changed.
+// entry says how the domain of a package changed. It has no pointers, for these
+// are written most of all.
 type entry struct {
 	p      int32
 	before int32 // previous entry of the package, -1 if there is none
 	cause  int32 // incompatibility it follows from, or decision
 	level  int32
-	domain []uint64 // after
+	word   uint64 // the first of the domain before
+	tail   int32  // the others in Solver.tails, -1 if there are none
+}
+
+// was returns the domain before an entry.
+func (s *Solver) was(e *entry) set {
+	if e.tail < 0 {
+		return set{word: e.word}
+	}
+	return set{e.word, s.tails[e.tail]}
 }
 
 const decision = -1
@@ -16,7 +26,7 @@ const decision = -1
 // level is where the trail stood when a version was chosen freely.
 type level struct {
 	trail int
-	sets  mark
+	sets  setsMark
 }
 
 // redo is a package for which something happened at a level that may hold at a
@@ -34,10 +44,16 @@ func (s *Solver) again(p int32) {
 }
 
 // assign narrows the domain of a package.
-func (s *Solver) assign(p int32, domain []uint64, cause int32) {
+func (s *Solver) assign(p int32, domain set, cause int32) {
 	v := &s.vars[p]
-	s.trail = append(s.trail, entry{p, v.last, cause, s.height(), domain})
-	v.last, v.domain = count(len(s.trail)-1), domain
+	tail := int32(-1)
+	if !domain.narrow() {
+		tail = count(len(s.tails))
+		s.tails = append(s.tails, v.domain.more)
+		v.domain.more = domain.more
+	}
+	s.trail = append(s.trail, entry{p, v.last, cause, s.height(), v.domain.word, tail})
+	v.last, v.domain.word = count(len(s.trail)-1), domain.word
 	if cause != decision && v.present() {
 		s.prioritise(p)
 	}
@@ -53,12 +69,7 @@ func (s *Solver) enqueue(p int32) {
 
 // derive rules a term out.
 func (s *Solver) derive(t term, cause int32) {
-	v := &s.vars[t.p]
-	domain := s.sets.take(len(v.domain))
-	for i, w := range v.domain {
-		domain[i] = w &^ t.set[i]
-	}
-	s.assign(t.p, domain, cause)
+	s.assign(t.p, s.sets.minus(s.vars[t.p].domain, t.set), cause)
 }
 
 // decide chooses a version of p, or finds that the version it would choose
@@ -76,7 +87,7 @@ func (s *Solver) decide(ctx context.Context, p int32) (int32, error) {
 			s.depend(p, i)
 		}
 		not := s.nots[g.not]
-		own := g.dep.Pkg == p && has(not, version)
+		own := g.dep.Pkg == p && not.has(version)
 		if own || g.dep.Pkg != p && subset(s.vars[g.dep.Pkg].domain, not) {
 			s.prioritise(p)
 			return s.check(g.incompat), nil
@@ -88,9 +99,9 @@ func (s *Solver) decide(ctx context.Context, p int32) (int32, error) {
 		return -1, nil
 	}
 	s.stats.Decisions++
-	s.levels = append(s.levels, level{len(s.trail), s.sets.at})
-	domain := s.sets.zero(len(v.domain))
-	add(domain, version)
+	s.levels = append(s.levels, level{len(s.trail), s.sets.mark()})
+	domain := s.sets.none(v.full)
+	domain.add(version)
 	s.assign(p, domain, decision)
 	return -1, nil
 }
@@ -98,19 +109,14 @@ func (s *Solver) decide(ctx context.Context, p int32) (int32, error) {
 // depend makes the incompatibility of a group of p known.
 func (s *Solver) depend(p, i int32) {
 	v := &s.vars[p]
-	g, mine := &v.groups[i], v.having(i)
-	not := s.nots[g.not]
-	c := incompat{kind: Dependency, a: p, b: i}
-	if g.dep.Pkg != p {
-		g.incompat = s.add(c, term{p, mine}, term{g.dep.Pkg, not})
-		s.attach(g.incompat)
-		return
+	g, mine := &v.groups[i], s.learned.of(v.having(i))
+	if not := s.nots[g.not]; g.dep.Pkg == p {
+		s.say(p, s.learned.both(mine, not))
+	} else {
+		s.say(p, mine)
+		s.say(g.dep.Pkg, not)
 	}
-	both := s.learned.clone(mine)
-	for j := range both {
-		both[j] &= not[j]
-	}
-	g.incompat = s.add(c, term{p, both})
+	g.incompat = s.add(Dependency, p, i)
 	s.attach(g.incompat)
 }
 
@@ -119,14 +125,11 @@ func (s *Solver) depend(p, i int32) {
 func (s *Solver) satisfier(t term) int32 {
 	at := s.vars[t.p].last
 	for at >= 0 {
-		before, domain := s.trail[at].before, s.vars[t.p].full
-		if before >= 0 {
-			domain = s.trail[before].domain
-		}
-		if !subset(domain, t.set) {
+		e := &s.trail[at]
+		if !subset(s.was(e), t.set) {
 			return at
 		}
-		at = before
+		at = e.before
 	}
 	return -1
 }
@@ -137,16 +140,17 @@ func (s *Solver) backjump(to int32) {
 	for i := len(s.trail) - 1; i >= l.trail; i-- {
 		e := &s.trail[i]
 		v := &s.vars[e.p]
-		v.last, v.domain = e.before, v.full
-		if e.before >= 0 {
-			v.domain = s.trail[e.before].domain
+		v.last, v.domain.word = e.before, e.word
+		if e.tail >= 0 {
+			v.domain.more = s.tails[e.tail]
+			s.tails = s.tails[:e.tail]
 		}
-		if v.present() {
+		if int(e.before) < l.trail && v.present() {
 			s.prioritise(e.p)
 		}
 	}
 	s.trail, s.levels = s.trail[:l.trail], s.levels[:to]
-	s.sets.at = l.sets
+	s.sets.back(l.sets)
 	for _, p := range s.queue {
 		s.vars[p].queued = false
 	}
@@ -165,7 +169,7 @@ func (s *Solver) repeat(to int32) {
 	for _, r := range late { // again overwrites only what was read
 		if v := &s.vars[r.p]; v.last < 0 {
 			s.bar(r.p)
-		} else if single(v.domain) && v.present() && v.place == 0 {
+		} else if single(v.domain) && v.present() && !s.order.has(r.p) {
 			s.again(r.p)
 			s.enqueue(r.p)
 		}
@@ -174,7 +178,7 @@ func (s *Solver) repeat(to int32) {
 
 // choices returns the solution.
 func (s *Solver) choices() []Choice {
-	var out []Choice
+	out := make([]Choice, 0, len(s.discovered))
 	for _, p := range s.discovered {
 		if v := &s.vars[p]; v.present() {
 			out = append(out, Choice{p, highest(v.domain)})

@@ -10,31 +10,31 @@ import (
 // variable is one package: what the registry says of it, and the domain that the
 // search has left it.
 type variable struct {
+	// What the query has brought.
+	domain    set     // what is left
+	watches   []watch // of incompatibilities
+	conflicts uint64  // it took part in
+	last      int32   // latest entry in the trail, -1 if there is none
+	rank      int32   // order of discovery from 1, 0 if not discovered
+	slot      int32   // in the clause under analysis plus 1, 0 if it is not there
+	bars      int32   // first of the incompatibilities for barred
+	queued    bool
+	wanted    set // versions whose deps have known packages, in the query's order
+
 	// What the registry says. It stays from query to query.
+	first    bool
 	known    bool // Package was asked
 	grouped  bool // Deps was asked
 	n        int32
-	full     []uint64 // the whole domain
 	order    []int32
+	full     set // the whole domain
 	excluded []Exclusion
-	first    bool
-	barred   [][]uint64 // the excluded versions as sets of the domain
+	barred   []set // the excluded versions as sets of the domain
 	groups   []group
 	mine     []uint64 // the versions that have each group, set after set
 	deps     []int32  // groups of all versions, one version after the other
 	from     []int32  // deps[from[v]:from[v+1]] are those of version v
-
-	// What the query has brought.
-	wanted    []uint64 // versions whose deps are sorted and have known packages
-	rank      int32    // order of discovery from 1, 0 if not discovered
-	domain    []uint64 // what is left
-	last      int32    // latest entry in the trail, -1 if there is none
-	queued    bool
-	conflicts uint64  // it took part in
-	place     int32   // in the heap plus 1, 0 if it is not there
-	slot      int32   // in the clause under analysis plus 1, 0 if it is not there
-	watches   []watch // of incompatibilities
-	bars      int32   // first of the incompatibilities for barred
+	sorted   set      // versions whose deps are in the order without Compare
 }
 
 // group is a dependency that some versions of a package have.
@@ -44,31 +44,32 @@ type group struct {
 	incompat int32 // -1 until there is one
 }
 
-// watch is an incompatibility that watches a term, which is the index of.
+// watch is an incompatibility that watches a term of the package it is kept with.
+// It spares a look at the term, mostly, and always a look at the other term if
+// there are two, with sets of one word.
 type watch struct {
-	incompat, term int32
-	word           uint64 // the first of the term's set, to spare a look at it
+	word     uint64 // the first of the term's set
+	rest     uint64 // the other term's set
+	other    int32  // the package of the other term, -1 to look at the incompatibility
+	incompat int32
 }
 
 // forget drops what a query has brought.
 func (v *variable) forget() {
 	v.rank, v.domain, v.last, v.queued = 0, v.full, -1, false
-	v.conflicts, v.place, v.slot = 0, 0, 0
+	v.conflicts, v.slot = 0, 0
 	v.watches = v.watches[:0]
-	clear(v.wanted)
-	for i := range v.groups {
-		v.groups[i].incompat = -1
-	}
+	v.wanted.clear()
 }
 
 // having returns the versions that have a group.
 func (v *variable) having(g int32) []uint64 {
-	w := len(v.full)
-	return v.mine[int(g)*w : (int(g)+1)*w]
+	n := wordsFor(v.n)
+	return v.mine[int(g)*n : (int(g)+1)*n]
 }
 
 // present reports whether the package must be in the solution.
-func (v *variable) present() bool { return !has(v.domain, v.n) }
+func (v *variable) present() bool { return !v.domain.has(v.n) }
 
 // best returns the version to try first.
 func (v *variable) best() int32 {
@@ -76,7 +77,7 @@ func (v *variable) best() int32 {
 		return highest(v.domain)
 	}
 	for _, i := range v.order {
-		if has(v.domain, i) {
+		if v.domain.has(i) {
 			return i
 		}
 	}
@@ -99,7 +100,8 @@ func (s *Solver) discover(ctx context.Context, ps []int32) error {
 		v.rank = count(len(s.discovered))
 		v.bars = count(len(s.incompats))
 		for i, b := range v.barred {
-			s.attach(s.add(incompat{kind: External, a: p, b: count(i)}, term{p, b}))
+			s.say(p, b)
+			s.attach(s.add(External, p, count(i)))
 		}
 		s.bar(p)
 	}
@@ -112,7 +114,7 @@ func (s *Solver) bar(p int32) {
 	v := &s.vars[p]
 	for i, b := range v.barred {
 		if !disjoint(v.domain, b) {
-			s.derive(term{p, b}, v.bars+count(i))
+			s.derive(term{b, p}, v.bars+count(i))
 		}
 	}
 	if len(v.barred) > 0 {
@@ -137,11 +139,11 @@ func (s *Solver) load(ctx context.Context, p int32) error {
 	}
 	if n := int(p) + 1; n > len(s.vars) {
 		s.vars = slices.Grow(s.vars, n-len(s.vars))[:n]
+		s.order.grow(n)
 	}
 	v := &s.vars[p]
 	v.known, v.n, v.order, v.excluded, v.first = true, pk.N, pk.Order, pk.Excluded, pk.First
-	v.full = s.static.take(wordsFor(pk.N))
-	fill(v.full, pk.N)
+	v.full = s.static.full(pk.N)
 	for _, e := range pk.Excluded {
 		v.barred = append(v.barred, v.versions(&s.static, e.Versions))
 	}
@@ -150,28 +152,28 @@ func (s *Solver) load(ctx context.Context, p int32) error {
 }
 
 // versions makes a set of the domain of v from one of its versions.
-func (v *variable) versions(a *words, b []uint64) []uint64 {
-	out := a.zero(len(v.full))
-	copy(out, b)
-	for i := range out {
-		out[i] &= v.full[i]
+func (v *variable) versions(r *sets, b []uint64) set {
+	out := r.none(v.full)
+	if len(b) > 0 {
+		out.word = b[0] & v.full.word
+		t := out.tail()
+		for i := range t[:copy(t, b[1:])] {
+			t[i] &= (*v.full.more)[i]
+		}
 	}
-	out[v.n>>6] &^= 1 << (v.n & 63)
+	out.remove(v.n)
 	return out
 }
 
 // forbidden returns what d rules out: all but the range, and absence unless the
 // dependency is optional.
-func (s *Solver) forbidden(a *words, d Dep) []uint64 {
+func (s *Solver) forbidden(r *sets, d Dep) set {
 	v := &s.vars[d.Pkg]
-	out := v.versions(a, s.reg.Allowed(d.Pkg, d.Range))
+	allowed := v.versions(r, s.reg.Allowed(d.Pkg, d.Range))
 	if d.Optional {
-		add(out, v.n)
+		allowed.add(v.n)
 	}
-	for i := range out {
-		out[i] = v.full[i] &^ out[i]
-	}
-	return out
+	return r.minus(v.full, allowed)
 }
 
 // group asks the registry for the dependencies of p and finds which versions
@@ -182,6 +184,7 @@ func (s *Solver) group(ctx context.Context, p int32) error {
 	s.index.empty()
 	b := &s.grouping
 	b.groups, b.deps, b.mine = b.groups[:0], b.deps[:0], b.mine[:0]
+	words := wordsFor(v.n)
 	var before []Dep
 	for i := range v.n {
 		deps, err := s.reg.Deps(ctx, p, i)
@@ -194,17 +197,17 @@ func (s *Solver) group(ctx context.Context, p int32) error {
 			if j < len(before) && before[j] == d {
 				g = b.deps[int(start)+j]
 			} else {
-				g = s.groupOf(d, len(v.full))
+				g = s.groupOf(d, words)
 			}
 			b.deps = append(b.deps, g)
-			add(b.mine[int(g)*len(v.full):], i)
+			add(b.mine[int(g)*words:], i)
 		}
 		v.from = append(v.from, count(len(b.deps)))
 		before = deps
 	}
 	s.work += len(b.deps)
-	v.groups, v.deps, v.mine = slices.Clone(b.groups), slices.Clone(b.deps), s.static.clone(b.mine)
-	v.wanted = s.static.zero(len(v.full))
+	v.groups, v.deps, v.mine = slices.Clone(b.groups), slices.Clone(b.deps), slices.Clone(b.mine)
+	v.wanted, v.sorted = s.static.none(v.full), s.static.none(v.full)
 	v.grouped = true
 	return nil
 }
@@ -239,32 +242,57 @@ func (s *Solver) wanted(ctx context.Context, p, version int32) ([]int32, error) 
 	}
 	v := &s.vars[p]
 	groups, gs := v.deps[v.from[version]:v.from[version+1]], v.groups
-	if has(v.wanted, version) {
+	if v.wanted.has(version) {
 		return groups, nil
 	}
-	slices.SortFunc(groups, func(a, b int32) int { return s.precedes(gs[a].dep.Pkg, gs[b].dep.Pkg) })
+	sorted := s.compare == nil && v.sorted.has(version)
+	if !sorted {
+		slices.SortFunc(groups, func(a, b int32) int { return s.precedes(gs[a].dep.Pkg, gs[b].dep.Pkg) })
+	}
 	s.fetch = s.fetch[:0]
 	for _, g := range groups {
 		s.fetch = s.unseen(s.fetch, gs[g].dep.Pkg)
 	}
-	if err := s.discover(ctx, s.fetch); err != nil {
-		return nil, err
+	if len(s.fetch) > 0 {
+		if err := s.discover(ctx, s.fetch); err != nil {
+			return nil, err
+		}
+		v = &s.vars[p] // discover may have moved it
 	}
+	if !sorted {
+		s.understand(p, groups)
+		v.sorted.remove(version)
+		if s.compare == nil {
+			v.sorted.add(version)
+		}
+	}
+	v.wanted.add(version)
+	return groups, nil
+}
+
+// understand finds what groups of p forbid packages that are known, and sorts
+// the groups that are about one package.
+func (s *Solver) understand(p int32, groups []int32) {
+	v := &s.vars[p]
+	gs := v.groups
 	for _, g := range groups {
 		if gs[g].not == 0 {
 			gs[g].not = count(len(s.nots))
 			s.nots = append(s.nots, s.forbidden(&s.static, gs[g].dep))
 		}
 	}
-	v = &s.vars[p] // discover may have moved it
-	slices.SortFunc(groups, func(a, b int32) int {
-		if c := s.precedes(gs[a].dep.Pkg, gs[b].dep.Pkg); c != 0 {
-			return c
+	for len(groups) > 0 {
+		n := 1
+		for n < len(groups) && gs[groups[n]].dep.Pkg == gs[groups[0]].dep.Pkg {
+			n++
 		}
-		return cmp.Or(slices.Compare(s.nots[gs[a].not], s.nots[gs[b].not]), slices.Compare(v.having(a), v.having(b)))
-	})
-	add(v.wanted, version)
-	return groups, nil
+		if n > 1 {
+			slices.SortFunc(groups[:n], func(a, b int32) int {
+				return cmp.Or(compare(s.nots[gs[a].not], s.nots[gs[b].not]), slices.Compare(v.having(a), v.having(b)))
+			})
+		}
+		groups = groups[n:]
+	}
 }
 
 // precedes compares two packages that are discovered together.

@@ -18,7 +18,7 @@ func (s *Solver) propagated() error {
 	for id := range s.incompats {
 		c := &s.incompats[id]
 		free, later := 0, c.kind == Dependency && s.undecided(c.a)
-		for _, t := range c.terms {
+		for _, t := range s.termsOf(c) {
 			d := s.vars[t.p].domain
 			if disjoint(d, t.set) {
 				free = 2
@@ -28,8 +28,8 @@ func (s *Solver) propagated() error {
 				free++
 			}
 		}
-		if len(c.terms) > 0 && free < 2 && !later {
-			return fmt.Errorf("incompatibility %d (kind %d, %v) has %d free terms", id, c.kind, c.terms, free)
+		if len(s.termsOf(c)) > 0 && free < 2 && !later {
+			return fmt.Errorf("incompatibility %d (kind %d, %v) has %d free terms", id, c.kind, s.termsOf(c), free)
 		}
 		if err := s.watched(int32(id)); err != nil {
 			return err
@@ -41,23 +41,23 @@ func (s *Solver) propagated() error {
 // undecided reports whether decide will look at p if p is to be chosen.
 func (s *Solver) undecided(p int32) bool {
 	v := &s.vars[p]
-	return !v.present() || v.place > 0
+	return !v.present() || s.order.has(p)
 }
 
 // watched checks that an incompatibility watches two terms, if it has two.
 func (s *Solver) watched(id int32) error {
 	c := &s.incompats[id]
-	if len(c.terms) > 1 && c.w0 == c.w1 {
-		return fmt.Errorf("incompatibility %d watches one term of %d", id, len(c.terms))
+	if len(s.termsOf(c)) > 1 && c.w0 == c.w1 {
+		return fmt.Errorf("incompatibility %d watches one term of %d", id, len(s.termsOf(c)))
 	}
-	for i, t := range c.terms {
+	for i, t := range s.termsOf(c) {
 		want := 0
 		if int32(i) == c.w0 || int32(i) == c.w1 {
 			want = 1
 		}
 		got := 0
 		for _, w := range s.vars[t.p].watches {
-			if w.incompat == id && w.term == int32(i) && w.word == t.set[0] {
+			if w.incompat == id && w.word == t.set.word {
 				got++
 			}
 		}
