@@ -1,5 +1,5 @@
 // Package fetch brings the bytes: it finds what a lock needs and the store lacks ([NewPlan]), fetches it from the
-// sources at hand ([Fetch]) and links it into a project ([Link]).
+// sources at hand, all at once ([Fetch]) and links it into a project ([Link]).
 //
 //	plan := fetch.NewPlan(lock, nil, store)
 //	report, err := fetch.Fetch(ctx, plan, store, sources, nil)
@@ -26,10 +26,13 @@ import (
 
 // Report says what came from where.
 type Report struct {
-	Bytes    int64             // of packs, as they came
-	Packages int               // fetched
-	BySource map[string]int64  // bytes by the name of the source
-	Dropped  map[string]string // sources that sent wrong bytes, and what they did
+	Bytes    int64                 // of packs, as they came
+	Wasted   int64                 // of these, those of no use: wrong, cut off, or brought by another source before
+	Packages int                   // fetched
+	BySource map[string]int64      // bytes by the name of the source, where there are any
+	Kinds    map[string]swarm.Kind // what the sources are, by name
+	Dropped  map[string]string     // sources that sent wrong bytes, and what they did
+	Failed   map[string]string     // sources that could not be asked, or not to the end, and why
 }
 
 // Event is progress. The counts are totals so far.
@@ -54,8 +57,9 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("%s %s holds %d bytes, but the lock says %d", e.Name, e.Version, e.Got, e.Locked)
 }
 
-// Fetch brings what p wants into s, asking sources in order, and seals it: after nil, all of it is there. What arrived
-// before an error is kept. events may be nil; it is called by one goroutine at a time.
+// Fetch brings what p wants into s, asking all sources at once, and seals it: after nil, all of it is there. What
+// was verified before an error or the end of ctx is kept, so that the next Fetch asks only for the rest. events may be
+// nil; it is called by one goroutine at a time.
 //
 // An error holds a [*tree.HashError] or [*tree.Error] if nobody but a lying source had something, a
 // [*swarm.MissingError] whenever something was not to be had, a [*SizeError] if the lock contradicts itself.
@@ -64,18 +68,15 @@ func Fetch(ctx context.Context, p Plan, s *store.Store, sources []swarm.Source, 
 	if len(p.Want) == 0 {
 		return f.report, nil
 	}
-	session := swarm.Session{Sources: sources, Put: f.put}
-	liars, err := session.Get(ctx, p.roots())
-	for name, lie := range liars {
-		f.drop(name, lie)
+	session := swarm.Session{Sources: sources, Put: f.put, Sizes: f.sizes()}
+	tallies, err := session.Get(ctx, p.roots())
+	for i := range tallies {
+		f.count(&tallies[i])
 	}
 	if err != nil {
 		err = fmt.Errorf("fetch %s: %w", f.first(), err)
 	}
-	if ctx.Err() != nil {
-		return f.report, errors.Join(err, f.batch.Discard())
-	}
-	if serr := f.batch.Seal(ctx); serr != nil {
+	if serr := f.batch.Seal(context.WithoutCancel(ctx)); serr != nil {
 		return f.report, errors.Join(err, serr, f.batch.Discard())
 	}
 	return f.report, err
@@ -96,7 +97,10 @@ type fetcher struct {
 func newFetcher(p Plan, s *store.Store, events func(Event)) *fetcher {
 	f := &fetcher{
 		batch: s.Batch(), items: map[cid.Cid][]Item{}, events: events, partial: map[cid.Cid]int64{},
-		report: Report{BySource: map[string]int64{}, Dropped: map[string]string{}},
+		report: Report{
+			BySource: map[string]int64{}, Kinds: map[string]swarm.Kind{},
+			Dropped: map[string]string{}, Failed: map[string]string{},
+		},
 	}
 	f.now.Of = len(p.Want)
 	for _, it := range p.Want {
@@ -116,13 +120,11 @@ func (f *fetcher) put(ctx context.Context, source string, root cid.Cid, size int
 	sum, err := f.batch.Put(ctx, root, in)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err != nil {
+		return err // what was counted stays counted: who brings it next begins there
+	}
 	f.now.Bytes -= f.partial[root]
 	delete(f.partial, root)
-	f.report.Bytes += in.n
-	f.report.BySource[source] += in.n
-	if err != nil {
-		return err
-	}
 	for _, it := range items {
 		if it.Size != sum.Size {
 			return &SizeError{it.Name, it.Version, it.Size, sum.Size}
@@ -145,11 +147,32 @@ func (f *fetcher) tell(kind string, it Item, source string) {
 	f.events(e)
 }
 
-func (f *fetcher) drop(source string, lie error) {
+// count takes what one source did into the report.
+func (f *fetcher) count(t *swarm.Tally) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.report.Dropped[source] = lie.Error()
-	f.tell("dropped", Item{}, source)
+	f.report.Kinds[t.Source] = t.Kind
+	f.report.Bytes += t.Bytes
+	f.report.Wasted += t.Wasted
+	if t.Bytes > 0 {
+		f.report.BySource[t.Source] += t.Bytes
+	}
+	switch {
+	case t.Lie != nil:
+		f.report.Dropped[t.Source] = t.Lie.Error()
+		f.tell("dropped", Item{}, t.Source)
+	case t.Err != nil:
+		f.report.Failed[t.Source] = t.Err.Error()
+	}
+}
+
+// sizes says about how many bytes each root has.
+func (f *fetcher) sizes() map[cid.Cid]int64 {
+	sizes := make(map[cid.Cid]int64, len(f.items))
+	for root, items := range f.items {
+		sizes[root] = items[0].Size
+	}
+	return sizes
 }
 
 // first names a package that is still to come, for an error.
@@ -177,9 +200,12 @@ func (m *meter) Read(b []byte) (int, error) {
 	before := m.n
 	m.n += int64(n)
 	if m.size > 0 && before/meterStep != m.n/meterStep {
-		done := int64(float64(m.whole) * float64(m.n) / float64(m.size))
+		done := int64(float64(m.whole) * min(1, float64(m.n)/float64(m.size)))
 		m.f.mu.Lock()
 		defer m.f.mu.Unlock()
+		if done <= m.f.partial[m.root] {
+			return n, err // another source is as far
+		}
 		m.f.now.Bytes += done - m.f.partial[m.root]
 		m.f.partial[m.root] = done
 		m.f.tell("bytes", Item{}, "")

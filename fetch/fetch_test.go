@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ipfs/go-cid"
@@ -149,12 +150,38 @@ func (l liar) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]
 	})
 }
 
+// turns lets first have its say before the second source gives anything, in one session.
+func turns(first, second swarm.Source) []swarm.Source {
+	done := make(chan struct{})
+	return []swarm.Source{
+		turn{Source: first, done: sync.OnceFunc(func() { close(done) })},
+		turn{Source: second, after: done, done: func() {}},
+	}
+}
+
+type turn struct {
+	swarm.Source
+	after chan struct{} // waited for, if there is one
+	done  func()        // called at the end
+}
+
+func (s turn) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
+	defer s.done()
+	if s.after != nil {
+		select {
+		case <-s.after:
+		case <-ctx.Done():
+		}
+	}
+	return s.Source.Content(ctx, roots, each)
+}
+
 func TestLiarIsReportedAndHonestSourceServes(t *testing.T) {
 	t.Parallel()
 	src, l := seed(t, "a", "b")
 	s := newStore(t)
 	var dropped string
-	r, err := fetch.Fetch(t.Context(), fetch.NewPlan(l, nil, s), s, []swarm.Source{liar{src}, src}, func(e fetch.Event) {
+	r, err := fetch.Fetch(t.Context(), fetch.NewPlan(l, nil, s), s, turns(liar{src}, src), func(e fetch.Event) {
 		if e.Kind == "dropped" {
 			dropped = e.Source
 		}
@@ -193,6 +220,86 @@ func TestWhatArrivedBeforeAnErrorIsKept(t *testing.T) {
 	if !errors.As(err, &missing) || r.Packages != 1 || !s.Has(l.Packages[0].Root) {
 		t.Errorf("report %+v, %v", r, err)
 	}
+}
+
+// recorder notes what it is asked for, and calls then before it gives the n-th pack.
+type recorder struct {
+	swarm.Source
+	asked []cid.Cid
+	given int
+	n     int
+	then  func()
+}
+
+func (r *recorder) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
+	r.asked = append(r.asked, roots...)
+	return r.Source.Content(ctx, roots, func(root cid.Cid, size int64, pack io.Reader) error {
+		if r.given++; r.given == r.n {
+			r.then()
+		}
+		return each(root, size, pack)
+	})
+}
+
+// TestInterruptedFetchGoesOnWhereItWas: what was verified before is not asked for again.
+func TestInterruptedFetchGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
+	src, l := seed(t, "a", "b", "c", "d", "e", "f")
+	for n := 1; n <= len(l.Packages); n++ {
+		s := newStore(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		got := make(chan struct{}, len(l.Packages))
+		first := &recorder{Source: src, n: n, then: func() {
+			for range n - 1 {
+				<-got
+			}
+			cancel()
+		}}
+		r, err := fetch.Fetch(ctx, fetch.NewPlan(l, nil, s), s, []swarm.Source{first}, func(e fetch.Event) {
+			if e.Kind == "package" {
+				got <- struct{}{}
+			}
+		})
+		if !errors.Is(err, context.Canceled) || r.Packages < n-1 {
+			t.Fatalf("cancelled at %d: %+v, %v", n, r, err)
+		}
+		p := fetch.NewPlan(l, nil, s)
+		if p.Have != r.Packages {
+			t.Errorf("cancelled at %d: %d packages were verified, %d are there", n, r.Packages, p.Have)
+		}
+		second := &recorder{Source: src}
+		if r, err = fetch.Fetch(t.Context(), p, s, []swarm.Source{second}, nil); err != nil || r.Packages != len(p.Want) || len(second.asked) != len(p.Want) {
+			t.Errorf("cancelled at %d, again: asked for %d of %d, %+v, %v", n, len(second.asked), len(p.Want), r, err)
+		}
+	}
+}
+
+// TestReportNamesSources says what each is, what came from it and what became of it.
+func TestReportNamesSources(t *testing.T) {
+	t.Parallel()
+	src, l := seed(t, "a", "b")
+	s := newStore(t)
+	r, err := fetch.Fetch(t.Context(), fetch.NewPlan(l, nil, s), s, []swarm.Source{dead{src}}, nil)
+	var missing *swarm.MissingError
+	if !errors.As(err, &missing) || r.Failed["dead"] == "" || r.Kinds["dead"] != swarm.Peer || len(r.BySource) != 0 {
+		t.Errorf("from a dead source: %+v, %v", r, err)
+	}
+	r, err = fetch.Fetch(t.Context(), fetch.NewPlan(l, nil, s), s, []swarm.Source{liar{src}, src}, nil)
+	if err != nil || r.Kinds["liar"] != swarm.Peer || r.Kinds[src.Name()] != swarm.Disk {
+		t.Errorf("report %+v, %v", r, err)
+	}
+	if r.Wasted < r.BySource["liar"] || r.Bytes != r.BySource["liar"]+r.BySource[src.Name()] {
+		t.Errorf("%d bytes, %d of them wasted, by source %v", r.Bytes, r.Wasted, r.BySource)
+	}
+}
+
+// dead cannot be reached.
+type dead struct{ swarm.Source }
+
+func (dead) Name() string { return "dead" }
+
+func (dead) Content(context.Context, []cid.Cid, swarm.Each) ([]cid.Cid, error) {
+	return nil, errors.New("no route")
 }
 
 func TestPathDependencyIsLinkedWhereItLies(t *testing.T) {

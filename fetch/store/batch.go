@@ -30,73 +30,68 @@ type Batch struct {
 
 // put is one root of a batch.
 type put struct {
-	done chan struct{} // closed when sum and err are final
-	base string        // tmp/<id>/<n>: + ".tree", ".pack", ".index"
+	base string // tmp/<id>/<n>: + ".tree", ".pack", ".index"
 	sum  tree.Summary
-	err  error
 }
 
 // Batch returns an empty batch. Discard or Seal it.
 func (s *Store) Batch() *Batch { return &Batch{s: s} }
 
 // Put reads the pack of root, verifies every block and unpacks it into a private place. It reads nothing if the store
-// or the batch has root already. A fault of the pack is a [*tree.Error] or [*tree.HashError], and leaves nothing.
+// or the batch has root already. Of two that put the same root at once, from different places, the faster one wins and
+// the other's is thrown away. A fault of the pack is a [*tree.Error] or [*tree.HashError], and leaves nothing.
 func (b *Batch) Put(ctx context.Context, root cid.Cid, pack io.Reader) (tree.Summary, error) {
 	if b.s.Has(root) {
 		if sum, err := b.s.Summary(root); err == nil {
 			return sum, nil
 		}
 	}
-	p, mine, err := b.claim(ctx, root)
+	p, base, err := b.find(root)
+	if p != nil {
+		return p.sum, nil
+	}
 	if err != nil {
 		return tree.Summary{}, fmt.Errorf("unpack %s: %w", root, err)
 	}
-	if !mine {
-		return p.sum, nil
+	sum, err := b.unpack(ctx, base, root, pack)
+	if err != nil {
+		_ = removeParts(base) // or the next Open does
+		return tree.Summary{}, fmt.Errorf("unpack %s: %w", root, err)
 	}
-	p.sum, p.err = b.unpack(ctx, p.base, root, pack)
-	if p.err != nil {
-		p.err = fmt.Errorf("unpack %s: %w", root, p.err)
-		b.mu.Lock()
-		delete(b.pending, root)
-		b.mu.Unlock()
-		_ = removeParts(p.base) // or the next Open does
+	if !b.keep(root, &put{base, sum}) {
+		_ = removeParts(base) // or Seal and Discard do
 	}
-	close(p.done)
-	return p.sum, p.err
+	return sum, nil
 }
 
-// claim makes root ours to unpack, or waits for who does so already.
-func (b *Batch) claim(ctx context.Context, root cid.Cid) (p *put, mine bool, err error) {
-	for {
-		b.mu.Lock()
-		if b.pending == nil {
-			b.pending = map[cid.Cid]*put{}
-		}
-		if b.tmp == nil {
-			if b.tmp, err = b.s.newTmp(); err != nil {
-				b.mu.Unlock()
-				return nil, false, err
-			}
-		}
-		p = b.pending[root]
-		if p == nil {
-			p = &put{done: make(chan struct{}), base: filepath.Join(b.tmp.path, strconv.Itoa(b.next))}
-			b.next++
-			b.pending[root] = p
-			b.mu.Unlock()
-			return p, true, nil
-		}
-		b.mu.Unlock()
-		select {
-		case <-p.done:
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
-		}
-		if p.err == nil {
-			return p, false, nil
+// find returns what the batch has of root, or else a new place to unpack it to.
+func (b *Batch) find(root cid.Cid) (p *put, base string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.pending[root]; p != nil {
+		return p, "", nil
+	}
+	if b.tmp == nil {
+		if b.tmp, err = b.s.newTmp(); err != nil {
+			return nil, "", err
 		}
 	}
+	b.next++
+	return nil, filepath.Join(b.tmp.path, strconv.Itoa(b.next)), nil
+}
+
+// keep makes p the batch's root, unless it has it.
+func (b *Batch) keep(root cid.Cid, p *put) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pending[root] != nil {
+		return false
+	}
+	if b.pending == nil {
+		b.pending = map[cid.Cid]*put{}
+	}
+	b.pending[root] = p
+	return true
 }
 
 func (b *Batch) unpack(ctx context.Context, base string, root cid.Cid, pack io.Reader) (sum tree.Summary, err error) {

@@ -18,6 +18,9 @@ type Dir struct {
 // Name returns the folder.
 func (d *Dir) Name() string { return filepath.ToSlash(d.Store.Dir()) }
 
+// Kind says that it is a disk.
+func (d *Dir) Kind() Kind { return Disk }
+
 // Content implements Source.
 func (d *Dir) Content(ctx context.Context, roots []cid.Cid, each Each) (missing []cid.Cid, err error) {
 	for _, root := range roots {

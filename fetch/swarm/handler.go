@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -36,6 +37,16 @@ type Server struct {
 	Now func() time.Time
 	// Idle is how long a client may take for each MiB; 0 means a minute.
 	Idle time.Duration
+	// Only says which roots are served; nil: all. It is used concurrently.
+	Only func(root cid.Cid) bool
+}
+
+// open opens the pack of a root that is served.
+func (s *Server) open(root cid.Cid) (*os.File, int64, error) {
+	if s.Only != nil && !s.Only(root) {
+		return nil, 0, store.ErrNotFound
+	}
+	return s.Store.OpenPack(root)
 }
 
 // Handler serves POST /content and GET|HEAD /packs/{root} from s, without deadlines of its own.
@@ -97,7 +108,7 @@ func parseRequest(body io.Reader) ([]cid.Cid, error) {
 
 // frame sends one root, straight from the file.
 func (s *Server) frame(w http.ResponseWriter, root cid.Cid) error {
-	f, size, err := s.Store.OpenPack(root)
+	f, size, err := s.open(root)
 	if errors.Is(err, store.ErrNotFound) {
 		_, err = w.Write(appendFrame(nil, root, 0))
 		return err
@@ -138,7 +149,7 @@ func (s *Server) pack(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusBadRequest, err.Error(), "")
 		return
 	}
-	f, _, err := s.Store.OpenPack(root)
+	f, _, err := s.open(root)
 	if errors.Is(err, store.ErrNotFound) {
 		reply(w, http.StatusNotFound, "no pack of "+root.String()+" here", "")
 		return

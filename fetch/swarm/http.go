@@ -40,6 +40,7 @@ type HTTP struct {
 	Client *http.Client  // nil: a plain one
 	Idle   time.Duration // how long the server may be silent; 0 means 30 s
 	Limits tree.Limits   // bounds the packs; zero means tree.Default()
+	Mirror bool          // it is no registry: it is not spared
 
 	Backoff time.Duration // before the second try, four times as long before each further; 0 means 200 ms
 }
@@ -49,6 +50,14 @@ func (h *HTTP) Name() string { return h.Base.Host }
 
 // errNoBatch says that the server does not know POST /content.
 var errNoBatch = errors.New("no batches here")
+
+// Kind says whether it is a registry or a mirror.
+func (h *HTTP) Kind() Kind {
+	if h.Mirror {
+		return Mirror
+	}
+	return Registry
+}
 
 // Content implements Source.
 func (h *HTTP) Content(ctx context.Context, roots []cid.Cid, each Each) (missing []cid.Cid, err error) {

@@ -1,150 +1,92 @@
 package swarm
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"io"
-	"runtime"
-	"sync"
+	"time"
 
 	"github.com/ipfs/go-cid"
-	"golang.org/x/sync/errgroup"
-
-	"pkg/fetch/tree"
 )
 
-// smallPack is up to how many bytes a pack is read into memory, to be unpacked beside others while the stream goes on.
-// Larger ones are unpacked straight from the stream.
-const smallPack = 1 << 20
+const (
+	// defaultMemory is how many bytes of packs a session holds in memory.
+	defaultMemory = 64 << 20
+	// defaultPatience is longer than [HTTP] is patient with a silent server, its further tries counted: a source's own
+	// rule comes first.
+	defaultPatience = 150 * time.Second
+	// unknownSize is what a root counts whose size nobody told.
+	unknownSize = 64 << 10
+)
 
-// Session asks sources for roots, in order: what the first lacks is asked of the second.
+// Session fetches roots from several sources at once.
+//
+// All sources start together, each with a share of the roots. Who has brought its share gets the next, in proportion to
+// how fast it is, so that a fast source brings much and a slow one little. When no root is left that nobody was asked
+// for, a source that is free asks for what others have not begun, from the far end of their shares, and at last for
+// what is under way elsewhere: whoever brings it first wins, the other request ends. So there is no timeout that
+// anything waits for: what a stalled source holds is what the others do next. A source that lied or that cannot be
+// asked loses its share at once.
+//
+// A registry pays for what it sends. So while peers together are as fast as it is, it is only asked for what a peer
+// does not have. A source that is alone is asked once, for everything.
 type Session struct {
 	Sources []Source
-	// Put verifies and keeps one pack. It is called concurrently. A [*tree.HashError] or [*tree.Error] is the fault of
-	// the source, any other error is ours and ends the session.
+	// Put verifies and keeps one pack. It is called concurrently, for packs over 1 MiB even twice at once for the same
+	// root; it reads pack to its end before it keeps anything. A [*tree.HashError] or [*tree.Error] is the fault of the
+	// source, any other error is ours and ends the session. It succeeds once for each root.
 	Put func(ctx context.Context, source string, root cid.Cid, size int64, pack io.Reader) error
+
+	Sizes  map[cid.Cid]int64 // about how many bytes each root has: what shares are measured by; may be nil
+	Memory int64             // bounds the packs read ahead into memory, in bytes; 0 means 64 MiB
+	// Patience is how long all sources together may be silent before they are given up; 0 means 150 s. It is for
+	// sources that have no such rule of their own.
+	Patience time.Duration
 }
 
-// Get brings roots. Sources that lied are returned by name, with what they did, even where others made up for them. If
-// some roots could not be had, the error is a [*MissingError]; if Put failed for a reason of its own, it is that.
-func (s *Session) Get(ctx context.Context, roots []cid.Cid) (liars map[string]error, err error) {
-	open := make(map[cid.Cid]bool, len(roots))
-	for _, root := range roots {
-		open[root] = true
+// Tally is what one source did in a session.
+type Tally struct {
+	Source string
+	Kind   Kind
+	Packs  int   // that it brought first
+	Bytes  int64 // of packs, as they came
+	Wasted int64 // of Bytes, those that were of no use: wrong, cut off, or brought by another source before
+	Lie    error // why it was dropped; nil for an honest one
+	Err    error // why it could not be asked, or not to the end
+}
+
+// Get brings roots. The tallies, in the order of the sources, name those that lied even where others made up for them.
+// If some roots could not be had, the error is a [*MissingError]; if Put failed for a reason of its own, it is that.
+func (s *Session) Get(ctx context.Context, roots []cid.Cid) ([]Tally, error) {
+	r := newRace(s, roots)
+	r.run(ctx)
+	tallies := make([]Tally, len(r.runners))
+	for i, u := range r.runners {
+		tallies[i] = u.Tally
 	}
-	liars = map[string]error{}
+	switch {
+	case r.fatal != nil:
+		return tallies, r.fatal
+	case r.open == 0:
+		return tallies, nil
+	case ctx.Err() != nil:
+		return tallies, ctx.Err()
+	}
 	failed := &MissingError{}
-	for _, src := range s.Sources {
-		if len(open) == 0 {
-			break
-		}
-		t := &turn{s: s, src: src, open: open}
-		lie, err := t.run(ctx, roots)
-		if err := ctx.Err(); err != nil {
-			return liars, err
-		}
-		switch {
-		case lie != nil:
-			liars[src.Name()] = lie
-			failed.Errs = append(failed.Errs, lie)
-		case err == nil:
-			failed.Asked = append(failed.Asked, src.Name())
-		case t.fatal:
-			return liars, err
-		default:
-			failed.Errs = append(failed.Errs, err)
-		}
-	}
-	if len(open) == 0 {
-		return liars, nil
-	}
 	for _, root := range roots {
-		if open[root] {
-			open[root] = false
+		if w := r.byRoot[root]; !w.done {
+			w.done = true // named once
 			failed.Roots = append(failed.Roots, root)
 		}
 	}
-	return liars, failed
-}
-
-// turn is one source's turn in a session.
-type turn struct {
-	s   *Session
-	src Source
-
-	mu    sync.Mutex // guards what follows
-	open  map[cid.Cid]bool
-	lie   error
-	fatal bool
-}
-
-// run asks the source for what is open and waits until all it gave is put.
-func (t *turn) run(ctx context.Context, roots []cid.Cid) (lie, err error) {
-	var want []cid.Cid
-	seen := map[cid.Cid]bool{}
-	for _, root := range roots {
-		if t.open[root] && !seen[root] {
-			seen[root] = true
-			want = append(want, root)
+	for _, u := range r.runners {
+		switch {
+		case u.Lie != nil:
+			failed.Errs = append(failed.Errs, u.Lie)
+		case u.Err != nil:
+			failed.Errs = append(failed.Errs, u.Err)
+		default:
+			failed.Asked = append(failed.Asked, u.Source)
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// As many packs at a time as processors, and as many in memory.
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	_, err = t.src.Content(gctx, want, func(root cid.Cid, size int64, pack io.Reader) error {
-		if t.stopped() {
-			return errStop
-		}
-		if size < 0 || size > smallPack {
-			return t.put(gctx, root, size, pack)
-		}
-		data := make([]byte, size)
-		if _, err := io.ReadFull(pack, data); err != nil {
-			return err
-		}
-		g.Go(func() error { return t.put(gctx, root, size, bytes.NewReader(data)) })
-		return nil
-	})
-	if perr := g.Wait(); perr != nil {
-		err = perr // the cause of Content's end, if that has one
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.lie, err
-}
-
-func (t *turn) stopped() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.lie != nil || t.fatal
-}
-
-// put puts one pack and blames who is to blame.
-func (t *turn) put(ctx context.Context, root cid.Cid, size int64, pack io.Reader) error {
-	in := &packReader{r: pack, left: -1}
-	err := t.s.Put(ctx, t.src.Name(), root, size, in)
-	if err != nil && in.err != nil {
-		return in.err // the transport's; the source looks into it
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var hash *tree.HashError
-	var bad *tree.Error
-	switch {
-	case err == nil:
-		delete(t.open, root)
-	case errors.As(err, &hash):
-		if hash.Source == "" {
-			hash.Source = t.src.Name()
-		}
-		t.lie = err
-	case errors.As(err, &bad):
-		t.lie = &SourceError{t.src.Name(), err}
-	case ctx.Err() == nil:
-		t.fatal = true
-	}
-	return err
+	return tallies, failed
 }

@@ -1,5 +1,5 @@
 // Package swarm brings packs from other places: from a registry or mirror over HTTP, from a store on this disk, and
-// from whatever else is a [Source]. A [Session] asks several sources for many roots.
+// from whatever else is a [Source]. A [Session] asks several sources for many roots, all at once.
 //
 // Nothing that a source sends is believed. The session hands each pack to a put function that verifies it, block by
 // block, against the root that was asked for; [pkg/fetch/store.Batch.Put] does. A source that sent a wrong byte is
@@ -36,6 +36,25 @@ type Source interface {
 	// as it is. missing are the roots that the source does not have. Any other error means that the source could not
 	// be asked, or not to the end; some roots may have been passed to each even so. Safe for concurrent use.
 	Content(ctx context.Context, roots []cid.Cid, each Each) (missing []cid.Cid, err error)
+}
+
+// Kind says what a source is. A source tells it by a method Kind() Kind; one that has none counts as a Peer.
+type Kind string
+
+// The kinds of sources. What a Registry sends costs the registry, so it is asked for less where others are as fast.
+const (
+	Registry Kind = "registry"
+	Mirror   Kind = "mirror"
+	Peer     Kind = "peer"
+	Disk     Kind = "disk"
+)
+
+// kindOf asks src for its kind.
+func kindOf(src Source) Kind {
+	if k, ok := src.(interface{ Kind() Kind }); ok {
+		return k.Kind()
+	}
+	return Peer
 }
 
 // Each takes one pack.

@@ -352,6 +352,17 @@ func (s stub) Content(_ context.Context, roots []cid.Cid, each swarm.Each) ([]ci
 	return s.f(roots, each)
 }
 
+// lies tells the lies of a session by source.
+func lies(tallies []swarm.Tally) map[string]error {
+	lies := map[string]error{}
+	for _, t := range tallies {
+		if t.Lie != nil {
+			lies[t.Source] = t.Lie
+		}
+	}
+	return lies
+}
+
 // into is a session that puts into a new store.
 func into(t *testing.T, sources ...swarm.Source) (*swarm.Session, func() map[cid.Cid]string) {
 	t.Helper()
@@ -382,28 +393,34 @@ func into(t *testing.T, sources ...swarm.Source) (*swarm.Session, func() map[cid
 func TestLiarIsDroppedAndNamed(t *testing.T) {
 	t.Parallel()
 	sh := newShelf(t, 10)
-	honest := &swarm.Dir{Store: sh.s}
+	honest, stranger := &swarm.Dir{Store: sh.s}, newShelf(t, 11)
+	other := stranger.packs[stranger.roots[10]]
 	for name, spoil := range map[string]func(i int, pack []byte) []byte{
-		"another pack":  func(_ int, _ []byte) []byte { return sh.packs[sh.roots[9]] },
+		"another pack":  func(_ int, _ []byte) []byte { return other },
 		"truncated":     func(_ int, pack []byte) []byte { return pack[:len(pack)/2] },
 		"one byte more": func(_ int, pack []byte) []byte { return append(bytes.Clone(pack), 0) },
 	} {
 		asked := 0
+		lied := make(chan struct{})
+		var once sync.Once
 		liar := stub{"liar", func(roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
+			defer once.Do(func() { close(lied) })
 			asked++
 			for i, root := range roots {
-				pack := sh.packs[root]
-				if i == 3 {
-					pack = spoil(i, pack)
-				}
+				pack := spoil(i, sh.packs[root])
 				if err := each(root, int64(len(pack)), bytes.NewReader(pack)); err != nil {
 					return nil, err
 				}
 			}
 			return nil, nil
 		}}
-		s, from := into(t, liar, honest)
-		liars, err := s.Get(t.Context(), sh.roots)
+		second := stub{honest.Name(), func(roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
+			<-lied
+			return honest.Content(t.Context(), roots, each)
+		}}
+		s, from := into(t, liar, second)
+		tallies, err := s.Get(t.Context(), sh.roots)
+		liars := lies(tallies)
 		if err != nil || len(liars) != 1 || liars["liar"] == nil {
 			t.Errorf("%s: liars %v, %v", name, liars, err)
 		}
@@ -426,7 +443,8 @@ func TestWhatOneSourceLacksAnotherGives(t *testing.T) {
 	a, b := newShelf(t, 3), newShelf(t, 6)
 	dead := stub{"dead", func([]cid.Cid, swarm.Each) ([]cid.Cid, error) { return nil, errors.New("no route") }}
 	s, from := into(t, dead, &swarm.Dir{Store: a.s}, &swarm.Dir{Store: b.s})
-	liars, err := s.Get(t.Context(), append(b.roots, b.roots[0])) // one of them twice
+	tallies, err := s.Get(t.Context(), append(b.roots, b.roots[0])) // one of them twice
+	liars := lies(tallies)
 	if err != nil || len(liars) != 0 || len(from()) != len(b.roots) {
 		t.Errorf("%d of %d roots, liars %v, %v", len(from()), len(b.roots), liars, err)
 	}
@@ -449,9 +467,31 @@ func TestOurOwnFailureIsNobodysLie(t *testing.T) {
 		Sources: []swarm.Source{&swarm.Dir{Store: sh.s}, &swarm.Dir{Store: sh.s}},
 		Put:     func(context.Context, string, cid.Cid, int64, io.Reader) error { return full },
 	}
-	liars, err := s.Get(t.Context(), sh.roots)
+	tallies, err := s.Get(t.Context(), sh.roots)
+	liars := lies(tallies)
 	if !errors.Is(err, full) || len(liars) != 0 {
 		t.Errorf("got %v, liars %v", err, liars)
+	}
+}
+
+// TestBrokenTransferIsNoLie: a server that breaks off begins the same pack again, alone and beside others.
+func TestBrokenTransferIsNoLie(t *testing.T) {
+	t.Parallel()
+	sh := newShelf(t, 20)
+	for _, after := range []int{0, 10, 500, 5_000, 100_000} {
+		for _, beside := range []bool{false, true} {
+			f := &flaky{h: under(swarm.Handler(sh.s)), after: after}
+			f.n.Store(2)
+			sources := []swarm.Source{serve(t, f)}
+			if beside {
+				sources = append(sources, serve(t, under(swarm.Handler(sh.s))), serve(t, under(static(swarm.Handler(sh.s)))))
+			}
+			s, from := into(t, sources...)
+			tallies, err := s.Get(t.Context(), sh.roots)
+			if err != nil || len(lies(tallies)) != 0 || len(from()) != len(sh.roots) {
+				t.Errorf("broken after %d bytes: %d of %d roots, %v, liars %v", after, len(from()), len(sh.roots), err, lies(tallies))
+			}
+		}
 	}
 }
 
