@@ -1,0 +1,290 @@
+package bitswap
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"go/build"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"pkg/fetch/store"
+	"pkg/fetch/tree"
+)
+
+// kubo runs a real ipfs daemon on loopback with a repository of its own, or skips the test.
+type kubo struct{ bin, repo string }
+
+func newKubo(tb testing.TB) kubo {
+	tb.Helper()
+	if os.Getenv("PKG_TEST_ONLINE") != "1" {
+		tb.Skip("SKIPPED: speaks with a real Kubo only under PKG_TEST_ONLINE=1")
+	}
+	bin, err := exec.LookPath("ipfs")
+	if err != nil {
+		bin = filepath.Join(filepath.SplitList(build.Default.GOPATH)[0], "bin", "ipfs")
+		if _, err := os.Stat(bin); err != nil {
+			tb.Skip("SKIPPED: no ipfs on PATH or in GOPATH/bin: go install github.com/ipfs/kubo/cmd/ipfs@v0.41.0")
+		}
+	}
+	k := kubo{bin, tb.TempDir()}
+	k.run(tb, "init", "--empty-repo", "--profile=test")
+	for key, value := range map[string]string{
+		"Addresses.Swarm": `["/ip4/127.0.0.1/tcp/0"]`, "Addresses.API": `"/ip4/127.0.0.1/tcp/0"`, "Addresses.Gateway": `[]`,
+		"Bootstrap": `[]`, "AutoConf.Enabled": `false`, "AutoTLS.Enabled": `false`, "Routing.Type": `"none"`,
+		"Routing.DelegatedRouters": `[]`, "Ipns.DelegatedPublishers": `[]`, "DNS.Resolvers": `{}`,
+		"Provide.Enabled": `false`, "Discovery.MDNS.Enabled": `false`, "Swarm.DisableNatPortMap": `true`,
+		"Swarm.RelayClient.Enabled": `false`, "Swarm.EnableHolePunching": `false`,
+	} {
+		k.run(tb, "config", "--json", key, value)
+	}
+	k.start(tb)
+	return k
+}
+
+// start starts the daemon. It is stopped with the test, and killed if it does not stop.
+func (k kubo) start(tb testing.TB) {
+	tb.Helper()
+	cmd := exec.Command(k.bin, "daemon")
+	cmd.Env = k.env()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	ready, drained := make(chan bool, 1), make(chan struct{})
+	go func() {
+		defer close(drained)
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), "Daemon is ready") {
+				ready <- true
+			}
+		}
+		ready <- false
+	}()
+	tb.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		kill := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		<-drained
+		_ = cmd.Wait()
+		kill.Stop()
+	})
+	select {
+	case ok := <-ready:
+		if !ok {
+			tb.Fatalf("the daemon ended: %s", errs.String())
+		}
+	case <-time.After(time.Minute):
+		tb.Fatal("the daemon did not start within a minute")
+	}
+}
+
+func (k kubo) env() []string {
+	return append(os.Environ(), "IPFS_PATH="+k.repo, "IPFS_TELEMETRY=off", "HTTP_PROXY=", "HTTPS_PROXY=", "IPFS_LOGGING=error")
+}
+
+func (k kubo) run(tb testing.TB, args ...string) string {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, k.bin, args...)
+	cmd.Env = k.env()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		tb.Fatalf("ipfs %s: %v\n%s", strings.Join(args, " "), err, errs.String())
+	}
+	return strings.TrimSpace(out.String())
+}
+
+// info says where the daemon listens.
+func (k kubo) info(tb testing.TB) peer.AddrInfo {
+	tb.Helper()
+	var id struct {
+		ID        string
+		Addresses []string
+	}
+	if err := json.Unmarshal([]byte(k.run(tb, "id")), &id); err != nil {
+		tb.Fatal(err)
+	}
+	var addrs []ma.Multiaddr
+	for _, a := range id.Addresses {
+		m, err := ma.NewMultiaddr(a)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		addrs = append(addrs, m)
+	}
+	infos, err := peer.AddrInfosFromP2pAddrs(addrs...)
+	if err != nil || len(infos) != 1 {
+		tb.Fatal(infos, err)
+	}
+	return infos[0]
+}
+
+func (k kubo) add(tb testing.TB, dir string) string {
+	tb.Helper()
+	return k.run(tb, "add", "-Q", "-r", "-H", "--empty-dirs=false", "--cid-version=1", "--raw-leaves",
+		"--chunker=size-1048576", "--max-file-links=1024", "--inline", "--inline-limit=0", dir)
+}
+
+// kuboFiles are the files of a package: an empty one, one of 20 MB, many small ones.
+func kuboFiles() map[string][]byte {
+	files := map[string][]byte{"empty": {}, "sub/empty": {}, "big": content("big", 20_000_000), ".dot/one": []byte("1")}
+	for i := range 2000 {
+		files[fmt.Sprintf("src/d%d/f%d", i%20, i)] = content(fmt.Sprint(i), int64(100+i%3000))
+	}
+	return files
+}
+
+func writeFiles(tb testing.TB, files map[string][]byte) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	for p, b := range files {
+		p = filepath.Join(dir, filepath.FromSlash(p))
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.WriteFile(p, b, 0o644); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func checkFiles(tb testing.TB, dir string, files map[string][]byte) {
+	tb.Helper()
+	n := 0
+	err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		n++
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		got, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		if want, ok := files[filepath.ToSlash(rel)]; !ok || !bytes.Equal(got, want) {
+			tb.Errorf("%s is not what was packed", rel)
+		}
+		return nil
+	})
+	if err != nil || n != len(files) {
+		tb.Errorf("%d files, want %d: %v", n, len(files), err)
+	}
+}
+
+func sampleOf(tb testing.TB, files map[string][]byte) *sample {
+	tb.Helper()
+	var list []tree.File
+	for p, b := range files {
+		list = append(list, bytesFile(p, b, false))
+	}
+	return newSample(tb, list)
+}
+
+func TestKuboPinsFromUs(t *testing.T) {
+	t.Parallel()
+	k := newKubo(t)
+	files := kuboFiles()
+	s := sampleOf(t, files)
+	x, at := newExchange(t, Options{Blocks: s})
+	k.run(t, "swarm", "connect", at.Addrs[0].String()+"/p2p/"+at.ID.String())
+	start := time.Now()
+	k.run(t, "pin", "add", s.root.String())
+	took := time.Since(start)
+	out := filepath.Join(t.TempDir(), "out")
+	k.run(t, "get", "--offline", "-o", out, s.root.String())
+	checkFiles(t, out, files)
+	st := x.Stats()
+	t.Logf("Kubo pinned %d blocks in %v: we sent %d, %d bytes of %d", len(s.order), took, st.Served.Blocks, st.Served.Bytes, len(s.plain))
+	if st.Served.Blocks < int64(len(s.order)) {
+		t.Errorf("%d blocks were sent of %d", st.Served.Blocks, len(s.order))
+	}
+}
+
+func TestKuboIsASource(t *testing.T) {
+	t.Parallel()
+	k := newKubo(t)
+	files := kuboFiles()
+	root, err := cid.Decode(k.add(t, writeFiles(t, files)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, _ := newExchange(t, Options{})
+	st, err := store.Open(t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := st.Batch()
+	at := k.info(t)
+	start := time.Now()
+	missing, err := x.Source(at).Content(t.Context(), []cid.Cid{root}, func(root cid.Cid, _ int64, pack io.Reader) error {
+		_, err := b.Put(t.Context(), root, pack)
+		return err
+	})
+	if err != nil || len(missing) > 0 {
+		t.Fatal(missing, err)
+	}
+	took := time.Since(start)
+	if err := b.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir, _ := st.Tree(root)
+	checkFiles(t, dir, files)
+	if got := x.Stats(); got.Duplicates != 0 || got.Unrequested != 0 {
+		t.Errorf("%d duplicates, %d unrequested", got.Duplicates, got.Unrequested)
+	}
+	t.Logf("fetched from Kubo in %v", took)
+}
+
+// TestKuboPinsFromUsAsFast compares with Kubo from Kubo.
+func TestKuboPinsFromUsAsFast(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: not in short mode")
+	}
+	from := newKubo(t)
+	files := kuboFiles()
+	s := sampleOf(t, files)
+	if got := from.add(t, writeFiles(t, files)); got != s.root.String() {
+		t.Fatalf("root %s, Kubo prints %s", s.root, got)
+	}
+	_, at := newExchange(t, Options{Blocks: s})
+	best := map[string]time.Duration{}
+	for range 3 {
+		for name, at := range map[string]peer.AddrInfo{"us": at, "Kubo": from.info(t)} {
+			k := newKubo(t)
+			k.run(t, "swarm", "connect", at.Addrs[0].String()+"/p2p/"+at.ID.String())
+			start := time.Now()
+			k.run(t, "pin", "add", s.root.String())
+			if took := time.Since(start); best[name] == 0 || took < best[name] {
+				best[name] = took
+			}
+		}
+	}
+	ratio := float64(best["us"]) / float64(best["Kubo"])
+	t.Logf("pinning takes %v from us, %v from Kubo: %.2f times", best["us"], best["Kubo"], ratio)
+	if ratio > 1.3 {
+		t.Errorf("%.2f times as long as from Kubo, want at most 1.3", ratio)
+	}
+}
