@@ -17,7 +17,7 @@ import (
 
 const (
 	// maxWant is how many roots one request may want.
-	maxWant = 4096
+	maxWant = 1024
 	// maxRequest is how long a request may be, in bytes: that many roots wanted and as many there.
 	maxRequest = 2 * maxWant * 80
 	// stretch is how much of a pack is sent under one deadline.

@@ -38,7 +38,7 @@ func (e *editor) addTable(path []string, fields []field) {
 	var text strings.Builder
 	fmt.Fprintf(&text, "[%s.%s]\n", path[0], writeKey(path[1]))
 	for _, f := range fields {
-		fmt.Fprintf(&text, "%s = %s\n", f.key, quote(f.value))
+		fmt.Fprintf(&text, "%s = %s\n", f.key, f.text())
 	}
 	e.addBlock(path[0], text.String())
 }
@@ -176,11 +176,11 @@ func (e *editor) aboveComments(pos int) int {
 // inline writes fields as a value: a lone version as text if short.
 func inline(fields []field, short bool) string {
 	if short && len(fields) == 1 && fields[0].key == "version" {
-		return quote(fields[0].value)
+		return fields[0].text()
 	}
 	words := make([]string, len(fields))
 	for i, f := range fields {
-		words[i] = f.key + " = " + quote(f.value)
+		words[i] = f.key + " = " + f.text()
 	}
 	return "{ " + strings.Join(words, ", ") + " }"
 }

@@ -13,12 +13,14 @@ const ConfigFile = "config.toml"
 // Config is what a user's config.toml says, for every project:
 //
 //	link = "copy" # how files get into a project
+//	mode = "http" # whom to ask for content
 //
 //	[registries.work]
 //	url = "https://pkg.example.org"
 //	id = "bafyrei…"
 type Config struct {
 	Link       string // for those who link to understand, or ""
+	Mode       string // for those who fetch to understand, or ""
 	Registries map[string]Registry
 }
 
@@ -46,6 +48,7 @@ func (e *ConfigError) Unwrap() error { return e.err }
 func ParseConfig(b []byte) (*Config, error) {
 	var f struct {
 		Link       string                 `toml:"link"`
+		Mode       string                 `toml:"mode"`
 		Registries map[string]rawRegistry `toml:"registries"`
 	}
 	doc, err := toml.Decode(b, toml.MaxManifest, &f)
@@ -61,5 +64,5 @@ func ParseConfig(b []byte) (*Config, error) {
 	if p.err != nil {
 		return nil, &ConfigError{Path: ConfigFile, Line: p.err.Line, Msg: p.err.Msg, err: p.err.err}
 	}
-	return &Config{Link: f.Link, Registries: p.m.Registries}, nil
+	return &Config{Link: f.Link, Mode: f.Mode, Registries: p.m.Registries}, nil
 }

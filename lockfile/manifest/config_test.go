@@ -10,14 +10,14 @@ import (
 
 func TestConfigHasKeysOfItsOwn(t *testing.T) {
 	t.Parallel()
-	got, err := manifest.ParseConfig([]byte("link = \"copy\"\n\n[registries.work]\nurl = \"https://pkg.example.org\"\n"))
-	want := &manifest.Config{Link: "copy", Registries: map[string]manifest.Registry{"work": {URL: "https://pkg.example.org"}}}
+	got, err := manifest.ParseConfig([]byte("link = \"copy\"\nmode = \"http\"\n\n[registries.work]\nurl = \"https://pkg.example.org\"\nprivate = true\n"))
+	want := &manifest.Config{Link: "copy", Mode: "http", Registries: map[string]manifest.Registry{"work": {URL: "https://pkg.example.org", Private: true}}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("ParseConfig: %v\n%s", err, diff)
 	}
 	for text, want := range map[string]string{
 		"\nlnk = \"copy\"":               `config.toml:2: unknown key "lnk" (did you mean "link"?)`,
-		"[dependencies]":                 `config.toml:1: unknown key "dependencies" (known: link, registries)`,
+		"[dependencies]":                 `config.toml:1: unknown key "dependencies" (known: link, mode, registries)`,
 		"link = 3":                       `config.toml:1: the value is of type int64, want string`,
 		"[registries.work]\nurl = \"x\"": `config.toml:1: registry work: url "x" is not an http or https address`,
 	} {

@@ -70,7 +70,8 @@ func RemoveDependency(src []byte, n name.Name) (out []byte, removed bool, err er
 	return out, removed && err == nil, err
 }
 
-// SetRegistry returns src with the table [registries.NAME] set to r.
+// SetRegistry returns src with the table [registries.NAME] set to r. A registry
+// that is private stays so.
 func SetRegistry(src []byte, regName string, r Registry) ([]byte, error) {
 	want, err := Parse(src)
 	if err != nil {
@@ -79,9 +80,13 @@ func SetRegistry(src []byte, regName string, r Registry) ([]byte, error) {
 	if err := checkRegistry(regName, r); err != nil {
 		return nil, &Error{Msg: err.Error(), err: err}
 	}
-	fields := []field{{"url", r.URL}}
+	r.Private = want.Registries[regName].Private
+	fields := []field{{key: "url", value: r.URL}}
 	if r.ID != "" {
-		fields = append(fields, field{"id", r.ID})
+		fields = append(fields, field{key: "id", value: r.ID})
+	}
+	if r.Private {
+		fields = append(fields, field{key: "private", value: "true", plain: true})
 	}
 	out, err := set(src, []string{"registries", regName}, fields, false)
 	if err != nil {
@@ -129,15 +134,26 @@ func tidy[K comparable, V any](m *map[K]V) {
 }
 
 // A field is a key of a small table, with a text.
-type field struct{ key, value string }
+type field struct {
+	key, value string
+	plain      bool // the value is no string
+}
+
+// text is the value as it is written.
+func (f field) text() string {
+	if f.plain {
+		return f.value
+	}
+	return quote(f.value)
+}
 
 func dependencyFields(d Dependency) []field {
 	var out []field
 	for _, f := range []field{
-		{"version", d.Constraint.String()},
-		{"registry", d.Registry},
-		{"author", string(d.Author)},
-		{"path", d.Path},
+		{key: "version", value: d.Constraint.String()},
+		{key: "registry", value: d.Registry},
+		{key: "author", value: string(d.Author)},
+		{key: "path", value: d.Path},
 	} {
 		if f.value != "" {
 			out = append(out, f)
@@ -248,7 +264,7 @@ func set(src []byte, path []string, fields []field, short bool) ([]byte, error) 
 // keys, only the texts that differ change.
 func (e *editor) setValue(at *toml.Item, fields []field, short bool) {
 	if short && len(fields) == 1 && fields[0].key == "version" && e.src[at.Value] != '{' {
-		e.setText(*at, fields[0].value)
+		e.setText(*at, fields[0])
 		return
 	}
 	pairs := e.below(at.Path)
@@ -263,16 +279,16 @@ func (e *editor) setValue(at *toml.Item, fields []field, short bool) {
 	for _, it := range pairs {
 		for _, f := range fields {
 			if f.key == it.Path[len(it.Path)-1] {
-				e.setText(it, f.value)
+				e.setText(it, f)
 			}
 		}
 	}
 }
 
 // setText changes the value of a pair unless it says the same already.
-func (e *editor) setText(it toml.Item, value string) {
-	if raw := string(e.src[it.Value:it.End]); raw != quote(value) && raw != "'"+value+"'" {
-		e.replace(it.Value, it.End, quote(value))
+func (e *editor) setText(it toml.Item, f field) {
+	if raw := string(e.src[it.Value:it.End]); raw != f.text() && raw != "'"+f.value+"'" {
+		e.replace(it.Value, it.End, f.text())
 	}
 }
 
@@ -287,7 +303,7 @@ func (e *editor) setPairs(header *toml.Item, path []string, fields []field) {
 			e.replace(e.lineStart(it.Start), e.lineEnd(it.End), "")
 			continue
 		}
-		e.setText(it, rest[n].value)
+		e.setText(it, rest[n])
 		rest = slices.Delete(rest, n, n+1)
 		last = &pairs[i]
 	}
@@ -310,7 +326,7 @@ func (e *editor) setPairs(header *toml.Item, path []string, fields []field) {
 	}
 	var text strings.Builder
 	for _, f := range rest {
-		fmt.Fprintf(&text, "%s%s = %s\n", prefix, f.key, quote(f.value))
+		fmt.Fprintf(&text, "%s%s = %s\n", prefix, f.key, f.text())
 	}
 	e.insertLine(e.lineEnd(from.End), text.String())
 }

@@ -47,7 +47,7 @@ func edits(t *testing.T) map[string]edit {
 		}
 	}
 	registry := func(n, url, id string) edit {
-		return func(src []byte) ([]byte, error) { return SetRegistry(src, n, Registry{url, id}) }
+		return func(src []byte) ([]byte, error) { return SetRegistry(src, n, Registry{URL: url, ID: id}) }
 	}
 	from := func(constraint, reg, author string) Dependency {
 		d := dep(t, constraint)
@@ -95,6 +95,7 @@ func edits(t *testing.T) map[string]edit {
 		"registry-replace":           registry("work", "https://new.example.org", ""),
 		"registry-inline":            registry("work", "https://new.example.org", regID),
 		"registry-id-added":          registry("work", "https://pkg.example.org", regID),
+		"registry-private-stays":     registry("work", "https://pkg.example.org", regID),
 	}
 }
 

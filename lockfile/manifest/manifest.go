@@ -32,6 +32,7 @@
 //	[registries.work]
 //	url = "https://pkg.example.org"
 //	id = "bafyrei…"
+//	private = true                 # tell nobody else of its packages
 //
 //	[policy]
 //	min-age = "3d"
@@ -112,8 +113,9 @@ type Override struct {
 
 // Registry is one [registries.NAME] table.
 type Registry struct {
-	URL string // http or https
-	ID  string // CID of its first trust root, or "" to pin at first sight
+	URL     string // http or https
+	ID      string // CID of its first trust root, or "" to pin at first sight
+	Private bool   // its packages are nobody else's business: no other place is asked for them or told of them
 }
 
 // Policy is the [policy] table.

@@ -66,8 +66,9 @@ type rawOverride struct {
 }
 
 type rawRegistry struct {
-	URL string `toml:"url"`
-	ID  string `toml:"id"`
+	URL     string `toml:"url"`
+	ID      string `toml:"id"`
+	Private bool   `toml:"private"`
 }
 
 type rawPolicy struct {

@@ -97,7 +97,7 @@ func TestEverythingIsRead(t *testing.T) {
 			"semver":   {dep(t, "^7").Constraint, "6.x is slow on long input"},
 			"scope/ws": {Constraint: dep(t, "~8.1").Constraint},
 		},
-		Registries: map[string]Registry{"work": {"https://pkg.example.org", regID}},
+		Registries: map[string]Registry{"work": {URL: "https://pkg.example.org", ID: regID}},
 		Policy:     Policy{72 * time.Hour, 2, true},
 	}
 	if d := cmp.Diff(want, parse(t, full)); d != "" {

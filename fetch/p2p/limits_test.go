@@ -1,0 +1,286 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	ma "github.com/multiformats/go-multiaddr"
+	"pgregory.net/rapid"
+)
+
+// TestLimits writes the table of limits down a second time: to change one is a decision.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	const in, out = network.DirInbound, network.DirOutbound
+	for _, c := range []struct {
+		peers                    int
+		listens                  bool
+		memory, peerMemory, conn int64
+	}{
+		{128, true, 128 << 20, 8 << 20, 128},
+		{5, true, 128 << 20, 8 << 20, 5},
+		{128, false, 256 << 20, 64 << 20, 128},
+	} {
+		l := rcmgr.NewFixedLimiter(limits(c.peers, c.listens))
+		show := func(l rcmgr.Limit) string {
+			return fmt.Sprintf("conns %d %d %d, fd %d, streams %d %d %d, %d MiB", l.GetConnLimit(in), l.GetConnLimit(out), l.GetConnTotalLimit(),
+				l.GetFDLimit(), l.GetStreamLimit(in), l.GetStreamLimit(out), l.GetStreamTotalLimit(), l.GetMemoryLimit()>>20)
+		}
+		mem, peerMem := c.memory>>20, c.peerMemory>>20
+		for name, got := range map[string][2]string{
+			"system":              {show(l.GetSystemLimits()), fmt.Sprintf("conns %d 64 %d, fd %[2]d, streams 512 512 1024, %d MiB", c.conn, c.conn+64, mem)},
+			"transient":           {show(l.GetTransientLimits()), "conns 32 32 64, fd 64, streams 128 128 256, 16 MiB"},
+			"peer":                {show(l.GetPeerLimits("x")), fmt.Sprintf("conns 4 4 8, fd 8, streams 8 8 16, %d MiB", peerMem)},
+			"protocol":            {show(l.GetProtocolLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 512 512 1024, %d MiB", mem)},
+			"one peer's protocol": {show(l.GetProtocolPeerLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 8 8 16, %d MiB", peerMem)},
+			"service":             {show(l.GetServiceLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 512 512 1024, %d MiB", mem)},
+			"one peer's service":  {show(l.GetServicePeerLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 8 8 16, %d MiB", peerMem)},
+			"connection":          {show(l.GetConnLimits()), fmt.Sprintf("conns 1 1 1, fd 1, streams 0 0 0, %d MiB", peerMem)},
+			"stream":              {show(l.GetStreamLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 1 1 1, %d MiB", peerMem)},
+			"allow list":          {show(l.GetAllowlistedSystemLimits()), "conns 0 0 0, fd 0, streams 0 0 0, 0 MiB"},
+		} {
+			if got[0] != got[1] {
+				t.Errorf("%d peers, %s: got %s; want %s", c.peers, name, got[0], got[1])
+			}
+		}
+	}
+}
+
+// TestConnectionsOfOneAddressAreBounded, but not those from this machine.
+func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		addr func(i int) string
+		want int
+	}{
+		"one IPv4":     {func(i int) string { return fmt.Sprintf("/ip4/198.51.100.7/tcp/%d", 1000+i) }, ip4Conns},
+		"one IPv6 /64": {func(i int) string { return fmt.Sprintf("/ip6/2001:db8::%x/udp/1/quic-v1", i+1) }, ip6Conns},
+		"one IPv6 /48": {func(i int) string { return fmt.Sprintf("/ip6/2001:db8:0:%x::1/tcp/1", i+1) }, netConns},
+		"loopback":     {func(i int) string { return fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", 1000+i) }, freshConns},
+	} {
+		res, err := newResources(0, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for ; n < 100; n++ {
+			a, err := ma.NewMultiaddr(c.addr(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := res.OpenConnection(network.DirInbound, true, a); err != nil {
+				break
+			}
+		}
+		if n > c.want || n == 0 {
+			t.Errorf("%s: %d connections, want at most %d", name, n, c.want)
+		}
+		if err := res.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestMaxPeers(t *testing.T) {
+	t.Parallel()
+	seed := newHost(t, Config{Listen: []string{tcpHere}, MaxPeers: 2})
+	if err := seed.Serve(http.NotFoundHandler()); err != nil {
+		t.Fatal(err)
+	}
+	get := func(h *Host) error {
+		h.Know(seed.Info())
+		resp, err := (&http.Client{Transport: h.Transport()}).Get("http://" + seed.ID().String())
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	}
+	first := newHost(t, Config{})
+	if err := errors.Join(get(first), get(newHost(t, Config{}))); err != nil {
+		t.Fatal(err)
+	}
+	if err := get(newHost(t, Config{})); err == nil {
+		t.Error("a third peer was let in")
+	}
+	if err := get(first); err != nil {
+		t.Errorf("one who is in: %v", err)
+	}
+}
+
+// TestBucketKeepsTheRate: whoever waits as told never has more sent than the rate and one burst allow, and nobody waits
+// when less than that was sent.
+func TestBucketKeepsTheRate(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Unix(0, 0)
+		rate := rapid.Int64Range(1, 1<<30).Draw(t, "rate")
+		b := newBucket(rate, func() time.Time { return now })
+		var sent float64
+		for range rapid.IntRange(1, 50).Draw(t, "steps") {
+			now = now.Add(time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "pause")))
+			n := rapid.IntRange(1, turn).Draw(t, "n")
+			d := b.take(n)
+			if d > 0 {
+				now = now.Add(d)
+			}
+			sent += float64(n)
+			allowed := float64(rate) * (now.Sub(time.Unix(0, 0)) + burst + time.Microsecond).Seconds()
+			if sent > allowed+50 { // a nanosecond each is lost to rounding
+				t.Fatalf("%.0f bytes after %v at %d/s", sent, now.Sub(time.Unix(0, 0)), rate)
+			}
+		}
+	})
+	b := newBucket(1000, func() time.Time { return time.Unix(7, 0) })
+	if d := b.take(100); d > 0 {
+		t.Errorf("an idle bucket makes wait %v", d)
+	}
+	if d := b.take(100); d != 100*time.Millisecond {
+		t.Errorf("100 bytes at 1000/s: %v, want 100ms", d)
+	}
+	if newBucket(0, nil) != nil {
+		t.Error("no limit is one")
+	}
+}
+
+func TestBucketWaitEndsWithTheStream(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(1, time.Now)
+		done := make(chan struct{})
+		began := time.Now()
+		if d, ok := b.wait(3600, done); !ok || time.Since(began) != d {
+			t.Errorf("waited %v, said %v, %v", time.Since(began), d, ok)
+		}
+		time.AfterFunc(time.Second, func() { close(done) })
+		began = time.Now()
+		if _, ok := b.wait(3600, done); ok || time.Since(began) != time.Second {
+			t.Errorf("waited %v, %v; want a second and false", time.Since(began), ok)
+		}
+		if _, ok := newBucket(1<<20, time.Now).wait(1, done); ok {
+			t.Error("let through what is over")
+		}
+	})
+}
+
+// deadlines notes what deadline a stream has.
+type deadlines struct {
+	network.Stream
+	last time.Time
+}
+
+func (d *deadlines) Write(b []byte) (int, error) { return len(b), nil }
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.last = t
+	return nil
+}
+
+// TestDeadlinesDoNotCountTheLimit: a peer is not late because we send slowly.
+func TestDeadlinesDoNotCountTheLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &deadlines{}
+		s := (&node{bucket: newBucket(1000, time.Now), times: defaultTimes()}).wrap(d, nil)
+		began := time.Now()
+		if err := s.SetWriteDeadline(began.Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := s.Write(make([]byte, 100_100)); n != 100_100 || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		if took := time.Since(began); took != 100*time.Second || d.last.Sub(began) != took+time.Second {
+			t.Errorf("after %v the deadline is %v; want 100s and 101s", took, d.last.Sub(began))
+		}
+	})
+}
+
+// TestUploadsAreLimited over all streams together.
+func TestUploadsAreLimited(t *testing.T) {
+	t.Parallel()
+	const size, streams, rate = 100_000, 4, 1 << 20
+	for _, listen := range []string{tcpHere, quicHere} {
+		t.Run(listen, func(t *testing.T) {
+			t.Parallel()
+			seed := newHost(t, Config{Listen: []string{listen}, UploadLimit: rate, Now: time.Now})
+			if err := seed.Serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write(make([]byte, size))
+			})); err != nil {
+				t.Fatal(err)
+			}
+			h := newHost(t, Config{})
+			h.Know(seed.Info())
+			errs := make(chan error, streams)
+			began := time.Now()
+			for range streams {
+				go func() {
+					resp, err := (&http.Client{Transport: h.Transport()}).Get("http://" + seed.ID().String())
+					if err == nil {
+						var n int64
+						if n, err = io.Copy(io.Discard, resp.Body); err == nil && n != size {
+							err = fmt.Errorf("%d bytes", n)
+						}
+						err = errors.Join(err, resp.Body.Close())
+					}
+					errs <- err
+				}()
+			}
+			for range streams {
+				if err := <-errs; err != nil {
+					t.Error(err)
+				}
+			}
+			if got := size * streams / (time.Since(began) + burst).Seconds(); got > rate {
+				t.Errorf("%.0f bytes/s, want at most %d", got, rate)
+			}
+		})
+	}
+}
+
+// TestNewStreamNegotiates: of several protocols the peer chooses; the context counts.
+func TestNewStreamNegotiates(t *testing.T) {
+	t.Parallel()
+	seed := newHost(t, Config{Listen: []string{tcpHere}})
+	seed.Host().SetStreamHandler("/b", func(s network.Stream) {
+		_, _ = io.Copy(s, s)
+		_ = s.Close()
+	})
+	h := newHost(t, Config{})
+	h.Know(peer.AddrInfo{ID: seed.ID(), Addrs: seed.Addrs()})
+	s, err := h.Host().NewStream(t.Context(), seed.ID(), "/a", "/b")
+	if err != nil || s.Protocol() != "/b" {
+		t.Fatalf("got %v", err)
+	}
+	_, _ = io.WriteString(s, "echo")
+	if err := s.CloseWrite(); err != nil {
+		t.Error(err)
+	}
+	if b, err := io.ReadAll(s); err != nil || string(b) != "echo" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	_ = s.Close()
+	if _, err := h.Host().NewStream(t.Context(), seed.ID(), "/x", "/y"); err == nil {
+		t.Error("a stream of no protocol")
+	}
+	s, err = h.Host().NewStream(t.Context(), seed.ID(), "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Read(make([]byte, 1)); err == nil {
+		t.Error("read from a protocol that the peer does not speak")
+	}
+	_ = s.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.Host().NewStream(ctx, seed.ID(), "/a", "/b"); err == nil {
+		t.Error("a stream of a context that has ended")
+	}
+}
