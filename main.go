@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -24,7 +26,8 @@ func process(work int) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	dir, _ := os.Getwd() // empty when the folder is gone: Env.Path then says so
+	log.SetOutput(io.Discard) // a library's remarks are nothing a user can act on; ours go through cmd/ui
+	dir, _ := os.Getwd()      // empty when the folder is gone: Env.Path then says so
 	return cmd.Main(ctx, os.Args[1:], &cmd.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Environ: os.Environ(), Dir: dir, Now: time.Now, Rand: rand.Reader, Version: version, WorkFactor: work,

@@ -173,7 +173,7 @@ func TestStillness(t *testing.T) {
 // TestGoals holds the size of the house: few packages, shallow imports, files and functions one can read at a sitting.
 func TestGoals(t *testing.T) {
 	const (
-		maxPackages = 30
+		maxPackages = 34  // see Decisions in ARCHITECTURE.md
 		maxDepth    = 9   // see Decisions in ARCHITECTURE.md
 		maxFile     = 500 // lines, the 95th percentile
 		maxFunc     = 50

@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"pkg/fetch"
+	"pkg/fetch/swarm"
 
 	"pkg/lockfile"
 	"pkg/resolve"
@@ -20,6 +24,7 @@ With CI=true the lock must match, as with --locked.`,
 			&cli.BoolFlag{Name: "locked", Usage: "fail if pkg.lock does not match pkg.toml"},
 			&cli.BoolFlag{Name: "frozen", Usage: "--locked, and trust pkg.lock as reviewed: ask nobody for anything but content"},
 			&cli.BoolFlag{Name: "repair", Usage: "read every installed file again, and bring back what was changed"},
+			&cli.DurationFlag{Name: "seed-for", Usage: "then serve what your projects locked to others, as pkg seed does, for a `TIME`"},
 			&cli.BoolFlag{Name: "prod", Usage: "without what only dev-dependencies need"}),
 		Action: func(c *cli.Context) error {
 			if _, err := operands(c, 0, 0); err != nil {
@@ -31,23 +36,37 @@ With CI=true the lock must match, as with --locked.`,
 			}
 			o.Locked = c.Bool("locked") || e.CI()
 			o.Frozen, o.Prod, o.Repair = c.Bool("frozen"), c.Bool("prod"), c.Bool("repair")
-			return e.change(c.Context, e.registryRef(c), o.Offline, func(ctx context.Context, r *registries) (*outcome, error) {
+			long := c.Duration("seed-for")
+			if long != 0 && (long < 0 || o.From.Mode == modeHTTP || o.From.Mode == modeOffline) {
+				return usagef("--seed-for %v: it is a time, and needs --mode auto or p2p", long)
+			}
+			err = e.change(c.Context, e.registryRef(c), o.Offline, func(ctx context.Context, r *registries) (*outcome, error) {
 				if err := r.bind(ctx, !o.Frozen); err != nil {
 					return nil, err
 				}
 				return newSync(r, o).run(ctx)
 			})
+			if err != nil || long == 0 {
+				return err
+			}
+			return e.seedFor(c.Context, long, e.registryRef(c))
 		},
 	}
 }
 
+// seedFor serves for a while, at ports nobody has.
+func (e *Env) seedFor(ctx context.Context, long time.Duration, ref registryRef) error {
+	ctx, cancel := context.WithTimeout(ctx, long)
+	defer cancel()
+	return e.seed(ctx, seedOptions{listen: []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}, ref: ref})
+}
+
 // syncFlags are for every command that ends in an install.
 func syncFlags() []cli.Flag {
-	return []cli.Flag{
+	return append(sourceFlags(),
 		&cli.BoolFlag{Name: "offline", Usage: "open no socket: use what is at hand"},
 		&cli.StringFlag{Name: "resolution", Usage: "`STRATEGY` where versions are chosen: highest, lowest or lowest-direct", Value: "highest"},
-		&cli.StringFlag{Name: "link", Usage: "`MODE` of putting files into pkg_modules: symlink, hard, reflink or copy (PKG_LINK)"},
-	}
+		&cli.StringFlag{Name: "link", Usage: "`MODE` of putting files into pkg_modules: symlink, hard, reflink or copy (PKG_LINK)"})
 }
 
 // syncOptions reads the flags of syncFlags.
@@ -56,7 +75,11 @@ func (e *Env) syncOptions(c *cli.Context) (syncOptions, error) {
 	if err != nil {
 		return syncOptions{}, err
 	}
-	o := syncOptions{Offline: c.Bool("offline"), Mode: m}
+	o := syncOptions{Mode: m}
+	if o.From, err = e.sourcing(c); err != nil {
+		return syncOptions{}, err
+	}
+	o.Offline = o.From.Mode == modeOffline
 	if o.Strategy, err = strategy(c.String("resolution")); err != nil {
 		return syncOptions{}, err
 	}
@@ -108,10 +131,14 @@ func (e *Env) change(ctx context.Context, ref registryRef, offline bool, do func
 
 // installed is the JSON form of what an install did.
 type installed struct {
-	Packages int              `json:"packages"` // in pkg_modules
-	Fetched  int              `json:"fetched"`  // packages
-	Bytes    int64            `json:"bytes"`    // received
-	Sources  map[string]int64 `json:"sources,omitempty"`
+	Packages int              `json:"packages"`         // in pkg_modules
+	Fetched  int              `json:"fetched"`          // packages
+	Bytes    int64            `json:"bytes"`            // received
+	Wasted   int64            `json:"wasted,omitempty"` // of them, of no use
+	Seconds  float64          `json:"seconds,omitempty"`
+	Mode     string           `json:"mode,omitempty"`
+	Peers    int              `json:"peers,omitempty"`   // that sent something
+	Sources  map[string]int64 `json:"sources,omitempty"` // bytes
 	Linked   int              `json:"linked"`
 	Removed  int              `json:"removed"`
 	UpToDate bool             `json:"up_to_date"`
@@ -122,17 +149,64 @@ func (e *Env) report(out *outcome) {
 	e.tell(out.Changes)
 	sum := installed{
 		Packages: out.Linked.Linked + out.Linked.Kept, Fetched: out.Fetched.Packages, Bytes: out.Fetched.Bytes, Sources: out.Fetched.BySource,
-		Linked: out.Linked.Linked, Removed: out.Linked.Removed, UpToDate: out.UpToDate,
+		Linked: out.Linked.Linked, Removed: out.Linked.Removed, UpToDate: out.UpToDate, Wasted: out.Fetched.Wasted,
+	}
+	if sum.Fetched > 0 {
+		sum.Seconds, sum.Mode = out.Took.Seconds(), out.Mode
+		for name := range sum.Sources {
+			if out.Fetched.Kinds[name] == swarm.Peer {
+				sum.Peers++
+			}
+		}
 	}
 	switch {
 	case out.UpToDate:
 		e.UI.Data("installed", sum, "up to date, %s", count(sum.Packages, "package"))
 	case sum.Fetched > 0:
-		e.UI.Data("installed", sum, "%s installed, %s fetched: %s from %s", count(sum.Packages, "package"), count(sum.Fetched, "package"),
-			size(sum.Bytes), strings.Join(sorted(sum.Sources), ", "))
+		e.UI.Data("installed", sum, "%s installed, %s fetched: %s in %s%s", count(sum.Packages, "package"), count(sum.Fetched, "package"),
+			size(sum.Bytes), seconds(out.Took), shares(out.Fetched))
 	default:
 		e.UI.Data("installed", sum, "%s installed, nothing fetched", count(sum.Packages, "package"))
 	}
+}
+
+// shares says how much came from whom: ", 92% from 3 peers, 8% from pkg.example.org".
+func shares(r fetch.Report) string {
+	var peers, all int64
+	n := 0
+	for name, bytes := range r.BySource {
+		if all += bytes; r.Kinds[name] == swarm.Peer {
+			peers += bytes
+			n++
+		}
+	}
+	percent := func(bytes int64) string {
+		if bytes == all {
+			return ""
+		}
+		return fmt.Sprintf("%.0f%% ", 100*float64(bytes)/float64(max(all, 1)))
+	}
+	var out []string
+	if n > 0 {
+		out = append(out, percent(peers)+"from "+count(n, "peer"))
+	}
+	for _, name := range sorted(r.BySource) {
+		if r.Kinds[name] != swarm.Peer {
+			out = append(out, percent(r.BySource[name])+"from "+name)
+		}
+	}
+	if len(out) == 1 {
+		return " " + out[0]
+	}
+	return ", " + strings.Join(out, ", ")
+}
+
+// seconds is a time for people.
+func seconds(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 
 // rowVersion is what people call a row's version.

@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
+	"pkg/fetch/seed"
+	"pkg/fetch/store"
 	"pkg/keys"
 	"pkg/publish/registry"
 )
@@ -23,6 +27,7 @@ func (e *Env) registryServeCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` to listen at", Value: "127.0.0.1:7654"},
 			&cli.StringFlag{Name: "addr-file", Usage: "write the URL to `FILE` once it answers"},
+			&cli.StringSliceFlag{Name: "p2p-listen", Usage: "serve packages to peers and IPFS nodes at `MULTIADDR` too; may be repeated"},
 			&cli.DurationFlag{Name: "checkpoint-interval", Usage: "`TIME` between checkpoints, at least 100ms", Value: registry.DefaultInterval},
 			&cli.IntFlag{Name: "claims-per-hour", Usage: "`NUMBER` of names an author or address may claim, -1 for any; loopback is never limited", Value: 1000},
 			passphraseFlag(),
@@ -32,7 +37,7 @@ func (e *Env) registryServeCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := serveOptions{listen: c.String("listen"), cfg: registry.Config{
+			o := serveOptions{listen: c.String("listen"), p2p: c.StringSlice("p2p-listen"), cfg: registry.Config{
 				Now: e.Now, CheckpointInterval: c.Duration("checkpoint-interval"), ClaimsPerHour: c.Int("claims-per-hour"),
 			}}
 			if o.cfg.CheckpointInterval < 100*time.Millisecond {
@@ -65,6 +70,7 @@ func (e *Env) optionalPath(p string) (string, error) {
 type serveOptions struct {
 	dir      string // empty is the embedded one
 	listen   string
+	p2p      []string // multiaddrs
 	addrFile string
 	cfg      registry.Config
 }
@@ -85,14 +91,67 @@ func (e *Env) serve(ctx context.Context, o serveOptions) error {
 	if err != nil {
 		return fail(exitNetwork, "pkg registry serve --listen 127.0.0.1:0", "listen at %s: %w", o.listen, err)
 	}
-	url := "http://" + l.Addr().String()
-	if err := e.announce(o, url); err != nil {
+	base := "http://" + l.Addr().String()
+	if err := e.announce(o, base); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	st := s.Status()
-	e.UI.Data("serving", map[string]any{"url": url, "id": st.ID, "origin": st.Origin, "commits": st.Size, "names": st.Names}, "serving %s at %s", st.ID, url)
-	e.UI.Note("", nil, "use it with --registry %s --registry-id %s", url, st.ID)
+	e.UI.Data("serving", map[string]any{"url": base, "id": st.ID, "origin": st.Origin, "commits": st.Size, "names": st.Names}, "serving %s at %s", st.ID, base)
+	e.UI.Note("", nil, "use it with --registry %s --registry-id %s", base, st.ID)
+	if len(o.p2p) > 0 {
+		if err := e.seedRegistry(ctx, o, st.ID, base); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
 	return registry.Serve(ctx, s, l)
+}
+
+// seedRegistry serves the packages of a registry as a seed does, and tells the registry's own tracker of them.
+func (e *Env) seedRegistry(ctx context.Context, o serveOptions, id, base string) error {
+	dir := o.dir
+	if dir == "" {
+		homes, err := e.Homes()
+		if err != nil {
+			return err
+		}
+		dir = homes.Registry
+	}
+	at, err := url.Parse(base)
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(registry.Content(dir), store.Options{})
+	if err != nil {
+		return err
+	}
+	key, err := peerKey(filepath.Join(dir, "peer.key"))
+	if err != nil {
+		return err
+	}
+	sd, err := seed.Start(ctx, seed.Config{
+		Store: st, Key: key, Listen: o.p2p, Logger: o.cfg.Logger, Now: e.Now,
+		Trackers: []seed.Tracker{{Base: at, ID: id, Roots: func() []cid.Cid {
+			roots, err := st.Roots()
+			if err != nil {
+				o.cfg.Logger.WarnContext(ctx, "seed", slog.Any("error", err))
+			}
+			return roots
+		}}},
+	})
+	if err != nil {
+		return withHelp(err, "pkg registry serve --p2p-listen /ip4/127.0.0.1/tcp/0")
+	}
+	e.Defer(func() error {
+		if err := sd.Close(); err != nil { // its tracker has ended before it
+			o.cfg.Logger.DebugContext(ctx, "seed", slog.Any("error", err))
+		}
+		return nil
+	})
+	e.UI.Data("seeding", map[string]any{"peer": sd.ID(), "addrs": sd.Addrs()}, "seeding as %s", sd.ID())
+	for _, a := range sd.Addrs() {
+		e.UI.Note("", nil, "use it with --peer %s", a)
+	}
+	return nil
 }
 
 // announce writes the URL where it is looked for. The socket is open and queues connections, so that whoever reads it is

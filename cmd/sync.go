@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"pkg/fetch"
 	"pkg/fetch/store"
-	"pkg/fetch/swarm"
 	"pkg/lockfile"
 	"pkg/lockfile/manifest"
 	"pkg/lockfile/name"
@@ -25,6 +25,7 @@ type syncOptions struct {
 	Prod    bool       // without what only dev-dependencies need
 	Repair  bool       // read every file again, and throw away what was changed
 	Mode    fetch.Mode // how files get into the project
+	From    sourcing   // whom to ask for them
 
 	// What a command changes.
 	Source   []byte             // the new pkg.toml; nil leaves it
@@ -41,6 +42,8 @@ type outcome struct {
 	Lock     *lockfile.Lock
 	Changes  []change
 	Fetched  fetch.Report
+	Took     time.Duration // to fetch
+	Mode     string        // whom it asked
 	Linked   fetch.LinkReport
 	UpToDate bool // there was nothing to do
 }
@@ -94,9 +97,11 @@ func (s *sync) apply(ctx context.Context, lock *lockfile.Lock) (*outcome, error)
 		}
 	}
 	out := &outcome{Lock: lock, Changes: s.changes(ctx, lock)}
+	began := s.env.Now()
 	if out.Fetched, err = s.fetch(ctx, st, lock); err != nil {
 		return nil, err
 	}
+	out.Took, out.Mode = s.env.Now().Sub(began), s.o.From.Mode
 	ed, err := s.project.stage(s.o.Source, lock.Bytes())
 	if err != nil {
 		return nil, err
@@ -221,21 +226,14 @@ func (s *sync) fetch(ctx context.Context, st *store.Store, lock *lockfile.Lock) 
 		it := plan.Want[0]
 		return fetch.Report{}, fail(exitNetwork, "pkg install", "%s %s is not in the store%s, and --offline forbids to fetch", it.Name, it.Version, more(len(plan.Want)-1))
 	}
-	var sources []swarm.Source
-	for _, row := range lock.Registries {
-		o, err := s.row(row)
-		if err != nil {
-			return fetch.Report{}, err
-		}
-		src, err := s.source(o)
-		if err != nil {
-			return fetch.Report{}, err
-		}
-		sources = append(sources, src)
+	sources, done, err := s.sources(ctx, lock, plan)
+	if err != nil {
+		return fetch.Report{}, err
 	}
 	report, err := fetch.Fetch(ctx, plan, st, sources, func(ev fetch.Event) {
 		s.env.UI.Progress("fetching", fetching{ev.Bytes, ev.Total, ev.Done, ev.Of}, "%s/%s · %d/%d packages", size(ev.Bytes), size(ev.Total), ev.Done, ev.Of)
 	})
+	err = errors.Join(err, done())
 	for _, name := range sorted(report.Dropped) {
 		s.env.UI.Warn("dropped", map[string]string{"source": name, "why": report.Dropped[name]}, "%s sent wrong bytes and was not asked again: %s", name, report.Dropped[name])
 	}

@@ -35,6 +35,8 @@ func (e *Env) commands() []*cli.Command {
 
 		e.keysCommand(),
 		e.registryCommand(),
+		e.seedCommand(),
+		e.peersCommand(),
 
 		e.demoCommand(),
 

@@ -15,7 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"pkg/fetch/gateway"
+	"pkg/fetch/store"
 	"pkg/fetch/swarm"
+	"pkg/fetch/tracker"
 	"pkg/keys/author"
 	"pkg/publish"
 )
@@ -33,10 +36,14 @@ const (
 )
 
 // Handler serves the registry over HTTP: static files, POST /lookup, /content
-// and /entry, /healthz and /metrics.
+// and /entry, packages to IPFS clients below /ipfs/, who else has them below
+// /routing/, /healthz and /metrics.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	content := swarm.Handler(s.content)
+	finder := store.NewFinder(s.content)
+	finder.Now = s.cfg.Now
+	blocks := &gateway.Handler{Blocks: finder, Packs: finder, Now: s.cfg.Now}
 	uploads := make(chan struct{}, maxUploads)
 	mux.HandleFunc("POST /entry", func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -55,7 +62,16 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /checkpoint", s.getStatic)
 	mux.HandleFunc("GET /trust/", s.getStatic)
 	mux.HandleFunc("GET /tile/", s.getStatic)
-	mux.HandleFunc("GET /ipfs/", s.getStatic)
+	mux.HandleFunc("GET /ipfs/", func(w http.ResponseWriter, r *http.Request) {
+		if trustless(r) {
+			blocks.ServeHTTP(w, r)
+			return
+		}
+		s.getStatic(w, r)
+	})
+	mux.Handle("/routing/", tracker.New(tracker.Config{
+		Registry: s.settings.ID, Shares: s.content.Has, Now: s.cfg.Now,
+	}).Handler())
 	mux.HandleFunc("GET /healthz", s.getHealth)
 	mux.HandleFunc("GET /metrics", s.getMetrics)
 	return patient(mux)

@@ -59,6 +59,12 @@ func isPublic(name string) bool {
 	return false
 }
 
+// trustless reports whether a request is one of an IPFS client, which says in
+// which form it wants a block or a tree. Readers of the registry do not.
+func trustless(r *http.Request) bool {
+	return r.URL.Query().Has("format") || strings.Contains(r.Header.Get("Accept"), "application/vnd.ipld.")
+}
+
 var errNotFile = errors.New("not a file")
 
 // readPublic reads a public file. Of a partial tile that was collected it

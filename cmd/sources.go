@@ -1,0 +1,161 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+
+	"github.com/ipfs/go-cid"
+	"github.com/urfave/cli/v2"
+
+	"pkg/fetch"
+	"pkg/fetch/peers"
+	"pkg/fetch/swarm"
+	"pkg/lockfile"
+)
+
+// The modes: whom to ask for content.
+const (
+	modeAuto    = "auto"    // registries and peers, all at once
+	modeP2P     = "p2p"     // peers alone; registries say what there is and who has it
+	modeHTTP    = "http"    // registries alone: no other socket is opened
+	modeOffline = "offline" // nobody
+)
+
+// sourceFlags are for every command that fetches content.
+func sourceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "mode", Usage: "`WHOM` to ask for content: auto, p2p, http or offline (PKG_MODE)"},
+		&cli.StringSliceFlag{Name: "peer", Usage: "ask the peer at `ADDR` too, as pkg seed prints it"},
+	}
+}
+
+// sourcing says whom to ask for content.
+type sourcing struct {
+	Mode  string
+	Peers []string // addresses
+}
+
+// sourcing reads the flags of sourceFlags: the mode is what the flag says, else PKG_MODE, else config.toml.
+func (e *Env) sourcing(c *cli.Context) (sourcing, error) {
+	s := sourcing{Mode: cmp.Or(c.String("mode"), e.Getenv("PKG_MODE")), Peers: c.StringSlice("peer")}
+	wrong := fmt.Sprintf("--mode %s: use auto, p2p, http or offline", s.Mode)
+	if s.Mode == "" {
+		config, err := e.config()
+		if err != nil {
+			return s, err
+		}
+		s.Mode = cmp.Or(config.Mode, modeAuto)
+		wrong = fmt.Sprintf("mode = %q in config.toml: use auto, p2p, http or offline", s.Mode)
+	}
+	if c.Bool("offline") {
+		s.Mode = modeOffline
+	}
+	switch s.Mode {
+	case modeAuto, modeP2P, modeHTTP, modeOffline:
+	default:
+		return s, usagef("%s", wrong)
+	}
+	for _, addr := range s.Peers {
+		if err := peers.Check(addr); err != nil {
+			return s, usagef("--peer: %w", err)
+		}
+	}
+	if len(s.Peers) > 0 && (s.Mode == modeHTTP || s.Mode == modeOffline) {
+		return s, usagef("--peer opens a socket that --mode %s forbids", s.Mode)
+	}
+	return s, nil
+}
+
+// sources returns who is asked for what the plan wants, and what to close when that is done.
+func (s *sync) sources(ctx context.Context, lock *lockfile.Lock, plan fetch.Plan) ([]swarm.Source, func() error, error) {
+	private := s.privateRoots(lock)
+	public := func(root cid.Cid) bool { return private[root] == "" }
+	var list []swarm.Source
+	var trackers []peers.Tracker
+	for _, row := range lock.Registries {
+		o, err := s.row(row)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !o.local() {
+			base, err := url.Parse(o.url)
+			if err != nil {
+				return nil, nil, err
+			}
+			trackers = append(trackers, peers.Tracker{Base: base})
+			if s.o.From.Mode == modeP2P {
+				continue
+			}
+		}
+		src, err := s.source(o)
+		if err != nil {
+			return nil, nil, err
+		}
+		list = append(list, &discreet{src, func(root cid.Cid) bool { return public(root) || private[root] == row.Name }})
+	}
+	if s.o.From.Mode == modeHTTP || len(trackers) == 0 && len(s.o.From.Peers) == 0 {
+		return list, func() error { return nil }, nil
+	}
+	p := peers.New(peers.Config{Trackers: trackers, Known: s.o.From.Peers, Public: public})
+	var roots []cid.Cid
+	for _, it := range plan.Want {
+		roots = append(roots, it.Root)
+	}
+	return append(p.Sources(ctx, roots), list...), p.Close, nil
+}
+
+// privateRoots returns the roots of private registries, with the name of the registry in the lock. A root that a public
+// registry has as well is not private.
+func (s *sync) privateRoots(lock *lockfile.Lock) map[cid.Cid]string {
+	out := make(map[cid.Cid]string)
+	for _, p := range lock.Packages {
+		if p.Path == "" && s.private(p.Registry) {
+			out[p.Root] = p.Registry
+		}
+	}
+	for _, p := range lock.Packages {
+		if p.Path == "" && !s.private(p.Registry) {
+			delete(out, p.Root)
+		}
+	}
+	return out
+}
+
+// private reports whether pkg.toml or config.toml says that a registry is.
+func (r *registries) private(name string) bool {
+	e, _ := r.entry(name)
+	return e.Private || r.config[name].Private
+}
+
+// discreet is a source that is asked only for what is its business.
+type discreet struct {
+	swarm.Source
+	mine func(root cid.Cid) bool
+}
+
+// Kind implements swarm's optional interface.
+func (d *discreet) Kind() swarm.Kind {
+	if k, ok := d.Source.(interface{ Kind() swarm.Kind }); ok {
+		return k.Kind()
+	}
+	return swarm.Registry
+}
+
+// Content implements swarm.Source.
+func (d *discreet) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
+	var ask, missing []cid.Cid
+	for _, root := range roots {
+		if d.mine(root) {
+			ask = append(ask, root)
+		} else {
+			missing = append(missing, root)
+		}
+	}
+	if len(ask) == 0 {
+		return missing, nil
+	}
+	lacks, err := d.Source.Content(ctx, ask, each)
+	return append(missing, lacks...), err
+}
