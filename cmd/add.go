@@ -98,7 +98,7 @@ func (e *Env) addOptions(c *cli.Context) (addOptions, error) {
 // addFlags is what a command line says of what is added, each flag followed by a space.
 func addFlags(c *cli.Context) string {
 	var b strings.Builder
-	for _, f := range []string{"dev", "optional"} {
+	for _, f := range []string{"dev", "optional", "offline"} {
 		if c.Bool(f) {
 			b.WriteString("--" + f + " ")
 		}
@@ -173,6 +173,9 @@ func (e *Env) add(ctx context.Context, r *registries, o addOptions) (*outcome, e
 	}
 	open := make(map[name.Name]bool) // constraints to be chosen
 	for _, w := range o.wants {
+		if w.name == r.project.manifest.Package.Name {
+			return nil, usagef("%s is this project: a package cannot depend on itself", w.name)
+		}
 		d := manifest.Dependency{Registry: regName}
 		if old, ok := declared(r.project.manifest, w.name); ok {
 			d.Author = old.Author
@@ -291,6 +294,8 @@ func (e *Env) addPath(p *project, o addOptions) ([]byte, error) {
 	switch {
 	case n == "":
 		return nil, fail(exitFailed, "pkg init -C "+e.shown(o.path), "the package in %s has no name", e.shown(o.path))
+	case n == p.manifest.Package.Name:
+		return nil, usagef("%s is this project: a package cannot depend on itself", n)
 	case len(o.wants) == 1 && o.wants[0].name != n:
 		return nil, fail(exitUsage, fmt.Sprintf("pkg add %s --path %s", n, e.shown(o.path)), "the package in %s is called %s, not %s", e.shown(o.path), n, o.wants[0].name)
 	case len(o.wants) == 1 && o.wants[0].constraint != "":

@@ -13,7 +13,8 @@ import (
 	"pkg/resolve"
 )
 
-// screenful is how many changes are told one by one; of more, those that pkg.toml does not name are counted.
+// screenful is how many changes are told one by one; of more, the others are counted, first those that pkg.toml
+// does not name.
 const screenful = 20
 
 // changed is the JSON form of one change of a lock.
@@ -29,7 +30,7 @@ type changed struct {
 
 // tell says what changed and why.
 func (e *Env) tell(changes []change) {
-	added, removed := 0, 0
+	added, removed, more, shown := 0, 0, 0, 0
 	for _, ch := range changes {
 		c := changed{Name: ch.Name.String(), Change: string(ch.Kind), Why: ch.why}
 		if ch.Old != nil {
@@ -41,6 +42,11 @@ func (e *Env) tell(changes []change) {
 				c.Root = ch.New.Root.String()
 			}
 		}
+		if shown++; shown > screenful && (ch.direct || ch.Old != nil && ch.New != nil) {
+			e.UI.Data("change", c, "")
+			more++
+			continue
+		}
 		why := ui.Dim("")
 		if c.Why != "" {
 			why = ui.Dim(" (" + c.Why + ")")
@@ -48,6 +54,7 @@ func (e *Env) tell(changes []change) {
 		switch {
 		case len(changes) > screenful && !ch.direct && (ch.Old == nil || ch.New == nil):
 			e.UI.Data("change", c, "")
+			shown--
 			if ch.Old == nil {
 				added++
 			} else {
@@ -62,6 +69,9 @@ func (e *Env) tell(changes []change) {
 		default:
 			e.UI.Data("change", c, "%s %s %s -> %s%s", ui.Caution("~"), ui.Bold(c.Name), c.From, c.To, why)
 		}
+	}
+	if more > 0 {
+		e.UI.Data("", nil, "%s %s (pkg list shows what there is now)", ui.Caution("~"), count(more, "more change"))
 	}
 	if added > 0 {
 		e.UI.Data("", nil, "%s %s that these need (pkg tree shows them)", ui.Good("+"), count(added, "package"))
@@ -131,6 +141,13 @@ func (s *sync) moved(ctx context.Context, ch lockfile.Change) string {
 	}
 	if d, ok := declared(s.manifest, ch.Name); ok && d.Path == "" && !d.Constraint.CheckLocked(ch.Old.Version) {
 		return manifest.File + " asks for " + d.Constraint.String()
+	}
+	up := ch.New.Version.Compare(ch.Old.Version) > 0
+	switch moves := s.o.FreeAll || s.o.Free[ch.Name]; {
+	case moves && up && s.o.Strategy == resolve.Highest:
+		return "the newest that fits"
+	case moves && !up && s.o.Strategy != resolve.Highest:
+		return "the lowest that fits"
 	}
 	for _, p := range s.result.Packages {
 		for _, d := range p.Release.Deps {

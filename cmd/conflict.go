@@ -40,6 +40,10 @@ func (s *sync) explain(ctx context.Context, err error) error {
 	if away, ok := errors.AsType[*resolve.UnavailableError](err); ok {
 		u := unavailable(away)
 		f.Code, f.Help = u.Code, u.Help
+		if g := s.o.Given; away.Offline && g.wants != nil {
+			g.flags = strings.ReplaceAll(g.flags, "--offline ", "")
+			f.Help = g.command(g.wants)
+		}
 	} else {
 		fixes = s.fixes(ctx, c)
 	}
@@ -57,7 +61,7 @@ func (s *sync) absent(e *resolve.NotFoundError, err error) error {
 	case len(e.Near) > 0 && slices.ContainsFunc(dependencies(s.project.manifest), func(d dependency) bool { return d.name == e.Name }):
 		return fail(exitAbsent, "pkg remove "+e.Name.String(), "%w", err)
 	case len(e.Near) > 0 && (e.From == "" || e.From == manifest.File):
-		return fail(exitAbsent, "pkg add "+e.Near[0], "%w", err)
+		return fail(exitAbsent, s.there(s.o.Given.instead(e.Name, e.Near[0])), "%w", err)
 	case o != nil && o.local() && (e.From == "" || e.From == manifest.File):
 		return fail(exitAbsent, helpOther(e.Name), "%s is not in your local registry", e.Name)
 	}
@@ -164,10 +168,22 @@ func (s *sync) fixes(ctx context.Context, c *resolve.ConflictError) []fix {
 		return 1
 	})
 	out := append(changes, removals...)
+	for i := range out {
+		out[i].Command = s.there(out[i].Command)
+	}
 	if f, ok := s.unforced(ctx, c); ok {
 		out = append(out[:min(len(out), fixesMost-1)], f)
 	}
 	return out[:min(len(out), fixesMost)]
+}
+
+// there is a command that works where the user is, if that is not the project.
+func (s *sync) there(command string) string {
+	if s.env.origin == "" {
+		return command
+	}
+	at := "pkg -C " + quoted(s.env.Dir) + " "
+	return strings.NewReplacer("pkg add ", at+"add ", "pkg remove ", at+"remove ").Replace(command)
 }
 
 // another looks for another version of d.
@@ -206,6 +222,7 @@ func (s *sync) added(d dependency) (func(constraint string) string, bool) {
 	g := s.o.Given
 	if g.wants == nil {
 		flag := map[string]string{tableDev: "--dev ", tableOptional: "--optional "}[d.table]
+		flag += map[resolve.Strategy]string{resolve.Lowest: "--resolution lowest ", resolve.LowestDirect: "--resolution lowest-direct "}[s.o.Strategy]
 		return func(c string) string { return fmt.Sprintf("pkg add %s%s@%s", flag, d.name, c) }, true
 	}
 	at := slices.IndexFunc(g.wants, func(w want) bool { return w.name == d.name })
@@ -235,6 +252,17 @@ func (g given) command(wants []want) string {
 	return "pkg add " + g.flags + strings.Join(words, " ")
 }
 
+// instead is the command line with another name for one of the operands.
+func (g given) instead(wrong name.Name, right string) string {
+	at := slices.IndexFunc(g.wants, func(w want) bool { return w.name == wrong })
+	if at < 0 {
+		return "pkg add " + right
+	}
+	wants := slices.Clone(g.wants)
+	wants[at] = want{name: name.Name(right)}
+	return g.command(wants)
+}
+
 // quoted is a word as a shell reads it.
 func quoted(word string) string {
 	if strings.ContainsAny(word, " \t<>|&;*?~'\"$!()") {
@@ -248,10 +276,15 @@ func (s *sync) without(ctx context.Context, all []dependency, d dependency, root
 	g := s.o.Given
 	command := "pkg remove " + d.name.String()
 	if g.wants != nil {
-		if slices.ContainsFunc(g.wants, func(w want) bool { return w.name == d.name }) {
+		rest := slices.DeleteFunc(slices.Clone(g.wants), func(w want) bool { return w.name == d.name })
+		switch {
+		case len(rest) == len(g.wants):
+			command += " && " + g.command(g.wants)
+		case len(rest) == 0:
 			return fix{}, false
+		default:
+			command = g.command(rest)
 		}
-		command += " && " + g.command(g.wants)
 	}
 	m := *s.manifest
 	m.Dependencies, m.DevDependencies, m.OptionalDependencies = maps.Clone(m.Dependencies), maps.Clone(m.DevDependencies), maps.Clone(m.OptionalDependencies)
@@ -292,7 +325,7 @@ func (s *sync) unforced(ctx context.Context, c *resolve.ConflictError) (fix, boo
 func (s *sync) try(ctx context.Context, m *manifest.Manifest, free ...name.Name) (*resolve.Result, bool) {
 	o := s.o
 	if o.Manifest = m; o.Given.wants == nil {
-		o.Free, o.FreeAll, o.Admit = nil, false, false
+		o.Free, o.FreeAll, o.Admit, o.Held = nil, false, false, nil
 	}
 	if len(free) > 0 {
 		o.Free = maps.Clone(o.Free)

@@ -27,6 +27,11 @@ func (e *Env) peersCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if who, err := e.sourcing(c); err != nil {
+				return err
+			} else if who.Mode == modeOffline {
+				return usagef("mode offline forbids to ask who has packages")
+			}
 			r, err := e.registries(p, e.registryRef(c), false)
 			if err != nil {
 				return err
@@ -73,7 +78,7 @@ func (e *Env) peers(ctx context.Context, r *registries, want map[name.Name]bool)
 		if err != nil {
 			return err
 		}
-		if len(roots) == 0 || o.local() || r.private(g.Name) {
+		if len(roots) == 0 || o.local() || r.private(g) {
 			continue
 		}
 		base, err := url.Parse(o.url)

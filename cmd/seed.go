@@ -206,7 +206,10 @@ func (s *shelf) read() error {
 	roots, where := make(map[string][]cid.Cid), make(map[string]peers.Tracker)
 	for _, rec := range projects {
 		p, err := s.env.openProject(rec.Dir)
-		if err != nil {
+		if err != nil { // it may say of any of them that they are private
+			for _, root := range rec.Roots {
+				private[root] = true
+			}
 			continue
 		}
 		r, err := s.env.registries(p, s.ref, true)
@@ -215,12 +218,11 @@ func (s *shelf) read() error {
 		}
 		for _, row := range p.lock.Registries {
 			o, err := r.row(row)
-			if err != nil {
-				continue
-			}
-			hidden := r.private(row.Name)
-			if base, err := url.Parse(o.url); err == nil && !o.local() && !hidden {
-				where[row.ID] = peers.Tracker{Base: base}
+			hidden := err != nil || r.private(row)
+			if !hidden && !o.local() {
+				if base, err := url.Parse(o.url); err == nil {
+					where[row.ID] = peers.Tracker{Base: base}
+				}
 			}
 			for _, pk := range p.lock.Packages {
 				if pk.Path == "" && pk.Registry == row.Name {
@@ -253,12 +255,13 @@ func (s *shelf) note(pk lockfile.Package, registry string, hidden bool, private 
 	}
 }
 
-// shares reports whether a root is served.
+// shares reports whether a root is served: only what a project that can be read says is public. What lies in the store for
+// another reason may be anybody's.
 func (s *shelf) shares(root cid.Cid) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, known := s.named[root]
-	return !s.private[root] && (known || len(s.names) == 0)
+	return known && !s.private[root]
 }
 
 func (s *shelf) has(n name.Name) bool {

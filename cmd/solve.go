@@ -85,7 +85,7 @@ func (s *sync) request(ctx context.Context) (resolve.Request, error) {
 	}
 	req := resolve.Request{
 		Paths: s.paths, Overrides: s.manifest.Overridden(), MinAge: s.manifest.Policy.MinAge, Now: s.env.Now(), Offline: s.o.Offline,
-		Free: s.o.Free, Strategy: s.o.Strategy, Reasons: make(map[name.Name]string),
+		Held: s.o.Held, Free: s.o.Free, Strategy: s.o.Strategy, Reasons: make(map[name.Name]string),
 	}
 	for n, o := range s.manifest.Overrides {
 		req.Reasons[n] = o.Reason

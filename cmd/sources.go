@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
@@ -13,6 +14,7 @@ import (
 	"pkg/fetch/peers"
 	"pkg/fetch/swarm"
 	"pkg/lockfile"
+	"pkg/lockfile/manifest"
 )
 
 // The modes: whom to ask for content.
@@ -109,24 +111,43 @@ func (s *sync) sources(ctx context.Context, lock *lockfile.Lock, plan fetch.Plan
 // privateRoots returns the roots of private registries, with the name of the registry in the lock. A root that a public
 // registry has as well is not private.
 func (s *sync) privateRoots(lock *lockfile.Lock) map[cid.Cid]string {
+	hidden := make(map[string]bool)
+	for _, row := range lock.Registries {
+		hidden[row.Name] = s.private(row)
+	}
 	out := make(map[cid.Cid]string)
 	for _, p := range lock.Packages {
-		if p.Path == "" && s.private(p.Registry) {
+		if p.Path == "" && hidden[p.Registry] {
 			out[p.Root] = p.Registry
 		}
 	}
 	for _, p := range lock.Packages {
-		if p.Path == "" && !s.private(p.Registry) {
+		if p.Path == "" && !hidden[p.Registry] {
 			delete(out, p.Root)
 		}
 	}
 	return out
 }
 
-// private reports whether pkg.toml or config.toml says that a registry is.
-func (r *registries) private(name string) bool {
-	e, _ := r.entry(name)
-	return e.Private || r.config[name].Private
+// private reports whether pkg.toml or config.toml says that the registry of a row is: by the row's name, by its id, or by
+// the address that it is asked at.
+func (r *registries) private(row lockfile.Registry) bool {
+	at := ""
+	if o, err := r.row(row); err == nil {
+		at = strings.TrimSuffix(o.url, "/")
+	}
+	tables := []map[string]manifest.Registry{r.config}
+	if r.project != nil {
+		tables = append(tables, r.project.manifest.Registries)
+	}
+	for _, t := range tables {
+		for n, e := range t {
+			if e.Private && (n == row.Name || e.ID != "" && e.ID == row.ID || at != "" && strings.TrimSuffix(e.URL, "/") == at) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // discreet is a source that is asked only for what is its business.

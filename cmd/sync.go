@@ -32,6 +32,7 @@ type syncOptions struct {
 	Manifest *manifest.Manifest // of Source; nil is the project's
 	Free     map[name.Name]bool // names whose locked version may change
 	FreeAll  bool               // all of them may
+	Held     map[name.Name]bool // names that keep their locked version
 	Admit    bool               // what may change may also stay, though it was yanked or is too young
 	Strategy resolve.Strategy   // which of the versions that fit is best
 	Given    given              // the words of the command, for advice

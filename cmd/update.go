@@ -2,10 +2,13 @@ package cmd
 
 import (
 	"context"
+	"errors"
 
 	"github.com/urfave/cli/v2"
 
+	"pkg/lockfile"
 	"pkg/lockfile/name"
+	"pkg/resolve"
 )
 
 func (e *Env) updateCommand() *cli.Command {
@@ -46,7 +49,60 @@ func (e *Env) update(ctx context.Context, r *registries, o syncOptions, args []s
 		}
 		o.Free[n] = true
 	}
+	if !o.FreeAll {
+		// What needs a package that is updated stays as it is, and so bounds it; what the package needs may move.
+		o.Held = above(r.project.lock, o.Free)
+		s := newSync(r, o)
+		if lock, err := s.held(ctx); lock != nil || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			return s.apply(ctx, lock)
+		}
+		o.Held = nil
+	}
 	return newSync(r, o).run(ctx)
+}
+
+// held returns a new lock in which what is held did not move, or nil if there is none.
+func (s *sync) held(ctx context.Context) (*lockfile.Lock, error) {
+	if err := errors.Join(s.same(s.manifest), s.lost(s.manifest)); err != nil {
+		return nil, err
+	}
+	if _, _, err := s.solve(ctx, 0); err != nil {
+		if _, none := errors.AsType[*resolve.ConflictError](err); none {
+			return nil, nil
+		}
+		return nil, err
+	}
+	return s.resolve(ctx)
+}
+
+// above returns the packages of a lock that need one of names, directly or not, and are none of them.
+func above(l *lockfile.Lock, names map[name.Name]bool) map[name.Name]bool {
+	needs := make(map[name.Name][]name.Name) // who needs it
+	for _, p := range l.Packages {
+		for _, e := range p.Dependencies {
+			_, to := p.Edge(e)
+			needs[to] = append(needs[to], p.Name)
+		}
+	}
+	out := make(map[name.Name]bool)
+	var queue []name.Name
+	for n := range names {
+		queue = append(queue, n)
+	}
+	for len(queue) > 0 {
+		n := queue[0]
+		queue = queue[1:]
+		for _, by := range needs[n] {
+			if !out[by] && !names[by] {
+				out[by] = true
+				queue = append(queue, by)
+			}
+		}
+	}
+	return out
 }
 
 // notInstalled is the error of a name that is not in the lock.

@@ -223,6 +223,9 @@ func (k *pack) prepare(req *Request) {
 		if r.Broken != "" || k.Registry != "" && !kept && usable(k.pkg, r, req) != "" {
 			continue
 		}
+		if req.Held[k.Name] && locked && !r.Version.Equal(lock) {
+			continue
+		}
 		if kept {
 			k.kept = append(k.kept, len(k.versions))
 		}

@@ -140,6 +140,7 @@ type Request struct {
 	Locked    map[Key]semver.Version          // versions to keep where they fit
 	Admit     map[Key]semver.Version          // versions that may be chosen though only a locked one might, as the last choice
 	Known     map[Key]Identity                // owners of what is locked: another one is a trust failure
+	Held      map[name.Name]bool              // names that have their locked version or none
 	Free      map[name.Name]bool              // names whose locked version is to be forgotten
 	Paths     map[name.Name]Release           // the release each path dependency has
 	Overrides map[name.Name]semver.Constraint // replaces every constraint on that name

@@ -11,7 +11,6 @@ package peers
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -66,6 +65,7 @@ type Peers struct {
 
 	found chan struct{} // closed when trackers have answered
 	list  []provider    // then
+	err   error         // why a tracker could not be asked; then
 	wg    sync.WaitGroup
 	stop  context.CancelFunc
 }
@@ -123,9 +123,12 @@ func (p *Peers) find(ctx context.Context, roots []cid.Cid) []provider {
 			if len(asked) == 0 {
 				return
 			}
-			found, _ := (&tracker.Client{Base: t.Base, HTTP: t.HTTP}).Find(ctx, asked) // what it said before an error counts
+			found, err := (&tracker.Client{Base: t.Base, HTTP: t.HTTP}).Find(ctx, asked) // what it said before an error counts
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil && p.err == nil {
+				p.err = &swarm.SourceError{Source: t.Base.Host, Err: err}
+			}
 			for root, infos := range found {
 				for _, info := range infos {
 					q := byID[info.ID]
@@ -221,11 +224,11 @@ type source struct {
 	name string
 }
 
-// Name implements swarm.Source.
+// Name implements swarm.Source. It is empty until the peer is known: nobody was asked.
 func (s *source) Name() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return cmp.Or(s.name, fmt.Sprintf("peer %d", s.at+1))
+	return s.name
 }
 
 // Kind implements swarm's optional interface.
@@ -280,6 +283,9 @@ func (s *source) provider(ctx context.Context) (*provider, error) {
 		return nil, ctx.Err()
 	}
 	if s.at >= len(s.p.list) {
+		if s.at == 0 {
+			return nil, s.p.err
+		}
 		return nil, nil
 	}
 	return &s.p.list[s.at], nil

@@ -58,6 +58,7 @@ func (r *race) present(c *call, root cid.Cid, size int64) (d *delivery, skip boo
 	if c.ended || r.fatal != nil {
 		return nil, false, errStop
 	}
+	c.from.named()
 	w := r.byRoot[root]
 	m, asked := c.left[w]
 	if !asked {
@@ -297,7 +298,7 @@ func (r *race) came(s *stream, n int, err error) error {
 	d.n += int64(n)
 	u.Bytes += int64(n)
 	u.recent += float64(n)
-	r.moved = r.moved || n > 0
+	r.moved += int64(n)
 	switch {
 	case d.lost, errors.Is(err, io.EOF) && s.settles && !r.settled(d):
 		d.c.end()

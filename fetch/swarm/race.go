@@ -14,10 +14,15 @@ import (
 
 	"github.com/ipfs/go-cid"
 	"golang.org/x/sync/errgroup"
+
+	"pkg/fetch/tree"
 )
 
 // heartbeat is how often paces are taken and free sources look again for something to do.
 const heartbeat = 50 * time.Millisecond
+
+// trickle is how many bytes must come, from all sources together, for them not to count as silent.
+const trickle = 1 << 10
 
 // race is one Get. Its loop gives work to free runners; each call brings packs in a goroutine of its own, and small
 // packs are put in goroutines of puts. run waits for all of them.
@@ -36,7 +41,7 @@ type race struct {
 	putting int       // packs in memory, being put
 	memory  int64     // bytes that may still be read ahead
 	bar     float64   // the pace under which a runner is not waited for
-	moved   bool      // since the last heartbeat
+	moved   int64     // bytes since silent was 0
 	silent  time.Duration
 	fatal   error
 }
@@ -235,10 +240,30 @@ func (r *race) finish(ctx context.Context, c *call, missing []cid.Cid, err error
 			u.lack(w)
 		}
 	}
+	u.named()
 	if err != nil && !c.ended && !u.out() && ctx.Err() == nil {
-		u.Err = sourceError(u.Source, err)
+		if isLie(err) { // it was found out by the source itself, as bitswap does
+			r.lie(u, err)
+		} else {
+			u.Err = sourceError(u.Source, err)
+		}
 	}
 	r.wake()
+}
+
+// named takes the name of a source that had to be found first. What is put carries the name, so that it changes only before
+// anything was; the caller holds mu.
+func (u *runner) named() {
+	if name := u.src.Name(); u.Source != name {
+		u.Source = name
+	}
+}
+
+// isLie reports whether an error says that wrong bytes came.
+func isLie(err error) bool {
+	_, hash := errors.AsType[*tree.HashError](err)
+	_, bad := errors.AsType[*tree.Error](err)
+	return hash || bad
 }
 
 func (u *runner) lack(w *want) { u.lacks[w], w.lacked = true, true }
@@ -268,7 +293,7 @@ func (r *race) beat() {
 	if patience == 0 {
 		patience = defaultPatience
 	}
-	busy, best := r.moved || r.putting > 0, 0.0
+	busy, best := r.moved >= trickle || r.putting > 0, 0.0
 	for _, u := range r.runners {
 		best = max(best, u.speed())
 		switch {
@@ -284,9 +309,8 @@ func (r *race) beat() {
 		}
 	}
 	r.bar = max(floor, best/4)
-	r.moved = false
 	if r.silent += heartbeat; busy {
-		r.silent = 0
+		r.silent, r.moved = 0, 0
 	}
 	for _, u := range r.runners {
 		if u.call != nil && !u.out() && r.silent >= patience {

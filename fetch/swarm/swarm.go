@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/ipfs/go-cid"
@@ -84,8 +85,9 @@ func (e *MissingError) Error() string {
 	if n := len(e.Roots) - 1; n > 0 {
 		fmt.Fprintf(&b, " and %d more", n)
 	}
-	if len(e.Asked) > 0 {
-		fmt.Fprintf(&b, "; not at %s", strings.Join(e.Asked, ", "))
+	asked := slices.DeleteFunc(slices.Clone(e.Asked), func(name string) bool { return name == "" }) // a peer that was not found
+	if len(asked) > 0 {
+		fmt.Fprintf(&b, "; not at %s", strings.Join(asked, ", "))
 	}
 	for _, err := range e.Errs {
 		fmt.Fprintf(&b, "; %v", err)
