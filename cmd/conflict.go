@@ -104,6 +104,10 @@ type conflicting struct {
 // proofStep is the JSON form of one step of a proof: its terms cannot all be true.
 type proofStep struct {
 	Text     string      `json:"text"`
+	From     string      `json:"from,omitempty"`    // who needs something, of a fact
+	Package  string      `json:"package,omitempty"` // what is needed
+	Asks     string      `json:"asks,omitempty"`    // which versions of it
+	Lack     string      `json:"lack,omitempty"`    // why there is none
 	Terms    []proofTerm `json:"terms"`
 	Premises []int       `json:"premises,omitempty"` // indexes of the steps it follows from; none for a fact
 }
@@ -119,7 +123,7 @@ type proofTerm struct {
 func conflictOf(c *resolve.ConflictError, fixes []fix) conflicting {
 	out := conflicting{Package: c.Package.Name.String(), Lines: c.Lines, Notes: c.Notes, Fixes: fixes}
 	for _, f := range c.Graph {
-		st := proofStep{Text: f.Text, Terms: []proofTerm{}, Premises: f.Premises}
+		st := proofStep{Text: f.Text, From: f.From, Package: f.Package.Name.String(), Asks: f.Asks, Lack: f.Lack, Terms: []proofTerm{}, Premises: f.Premises}
 		for _, t := range f.Terms {
 			st.Terms = append(st.Terms, proofTerm{t.Name.String(), t.Registry, append([]semver.Version{}, t.Versions...), t.Absent})
 		}

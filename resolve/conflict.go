@@ -194,7 +194,11 @@ func (w *words) headline() string {
 func (w *words) graph() []Fact {
 	var out []Fact
 	for i := range w.story.facts {
-		out = append(out, Fact{Text: w.facts([]int{i}), Terms: w.terms(w.story.facts[i].clause)})
+		f := &w.story.facts[i]
+		who, _ := w.owner(f)
+		out = append(out, Fact{
+			Text: w.facts([]int{i}), From: who, Package: w.packs[f.target].Key, Asks: w.wanted(f, w.deps(f)), Lack: w.lack(f), Terms: w.terms(f.clause),
+		})
 	}
 	n := len(out)
 	for _, l := range w.lines {

@@ -121,6 +121,10 @@ type Explanation struct {
 // A Fact is a step of a proof: its terms cannot all be true.
 type Fact struct {
 	Text     string
+	From     string // who needs something: "pkg.toml", "a 1.0.0"; empty for what follows from premises
+	Package  Key    // the package needed
+	Asks     string // which versions of it: "b ^1"
+	Lack     string // why there is none, if so: "only 1.0.0 exists"
 	Terms    []Term
 	Premises []int // the facts it follows from; none if it is what the project or a release needs
 }

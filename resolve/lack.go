@@ -78,6 +78,8 @@ func was(why string) string {
 		return "was yanked"
 	case "removed":
 		return "was removed"
+	case "too young":
+		return "is younger than min-age allows"
 	}
 	return "is " + why
 }
@@ -107,7 +109,7 @@ func (w *words) excluded(k *pack, c semver.Constraint) []out {
 		case "broken":
 			o.more = ": " + r.Broken
 		case "too young":
-			o.more = " until " + time.Unix(r.T, 0).Add(w.req.MinAge).UTC().Format("2006-01-02 15:04 MST")
+			o.more = ", until " + time.Unix(r.T, 0).Add(w.req.MinAge).UTC().Format("2006-01-02 15:04 MST")
 		}
 		outs = append(outs, o)
 	}
