@@ -10,6 +10,8 @@
 // follows, entity-bytes=from:to which bytes of a file. The CID in its header is that of what lies at the path. Blocks
 // are sent once, or with dups=y each time they are met. Identity CIDs carry their content and are no blocks of a CAR.
 //
+// At most 64 CARs and 128 raw blocks are sent at once, a quarter of them to one client; past that the answer is 503.
+//
 // Nothing else is served: no files, no web pages, no names. A client checks what it gets against the CID it asked for.
 // What goes wrong before the first byte is told as JSON, {"error": …, "help": …}; after it, the connection breaks.
 package gateway
@@ -68,7 +70,8 @@ type Handler struct {
 	// tree.Default().
 	Limits tree.Limits
 
-	decoders sync.Pool // of *decoder
+	decoders   sync.Pool // of *decoder
+	cars, raws gate
 }
 
 // ServeHTTP implements http.Handler.
@@ -89,6 +92,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.head(w, q, nil)
 		w.WriteHeader(http.StatusNotModified)
 		return
+	}
+	if r.Method != http.MethodHead { // which holds nothing
+		g, limit := &h.raws, maxRaws
+		if q.car {
+			g, limit = &h.cars, maxCARs
+		}
+		who := client(r)
+		if !g.enter(who, limit) {
+			w.Header().Set("Retry-After", "1")
+			reply(w, errBusy)
+			return
+		}
+		defer g.leave(who)
 	}
 	if q.car {
 		err = h.car(w, r, q)

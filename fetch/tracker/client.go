@@ -191,7 +191,7 @@ type response struct {
 	status int
 	after  string // Retry-After
 	body   []byte
-	server netip.Addr // invalid if unknown
+	server netip.Addr // invalid if unknown, or behind a proxy
 }
 
 // do makes one request and reads at most limit bytes of the answer.
@@ -236,8 +236,23 @@ func (c *Client) do(ctx context.Context, method string, u *url.URL, body []byte,
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	out.server = server
+	if !proxied(client.Transport, resp.Request) {
+		out.server = server
+	}
 	return out, nil
+}
+
+// proxied reports whether a request may have gone through a proxy, whose address says nothing of the server's.
+func proxied(rt http.RoundTripper, req *http.Request) bool {
+	proxy := http.ProxyFromEnvironment
+	if t, ok := rt.(*http.Transport); ok {
+		proxy = t.Proxy
+	}
+	if proxy == nil || req == nil {
+		return req == nil
+	}
+	u, err := proxy(req)
+	return u != nil || err != nil
 }
 
 // checkRedirect follows a few redirects, and none that gives up encryption: who listens would learn what is fetched.

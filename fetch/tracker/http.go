@@ -21,11 +21,12 @@ const (
 	batchPeers = 1000              // peers in a batch; no less than MaxWant, so that every root can have one
 	cacheSome  = 60                // seconds an answer may be kept
 	cacheNone  = 15                // seconds an answer that names nobody may be kept
+	bodyTime   = 15 * time.Second  // for the whole body of an announcement
 	typeJSON   = "application/json"
 	typeNDJSON = "application/x-ndjson"
 )
 
-// Handler serves the three places under /routing/. It sets no deadlines.
+// Handler serves the three places under /routing/. The only deadline it sets is one for the body of an announcement.
 func (t *Tracker) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /routing/v1/providers/{cid}", t.getProviders)
@@ -235,7 +236,13 @@ func (t *Tracker) open(w http.ResponseWriter, r *http.Request, who netip.Prefix)
 		return Announcement{}, e
 	}
 	defer t.gate.leave(who)
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAnnounce))
+	limit := newPatience(w, r.Body)
+	body, err := io.ReadAll(http.MaxBytesReader(w, limit, maxAnnounce))
+	limit.stop()
+	if errors.Is(err, errSlow) {
+		w.Header().Set("Connection", "close")
+		return Announcement{}, refuse(http.StatusRequestTimeout, "", "the announcement took longer than %s", bodyTime)
+	}
 	if err != nil {
 		return Announcement{}, malformed(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"syscall"
 	"time"
 
@@ -70,11 +71,30 @@ func (s *Server) Handler() http.Handler {
 		s.getStatic(w, r)
 	})
 	mux.Handle("/routing/", tracker.New(tracker.Config{
-		Registry: s.settings.ID, Shares: s.content.Has, Now: s.cfg.Now,
+		Registry: s.settings.ID, Shares: s.content.Has, Source: source, Now: s.cfg.Now,
 	}).Handler())
 	mux.HandleFunc("GET /healthz", s.getHealth)
 	mux.HandleFunc("GET /metrics", s.getMetrics)
 	return patient(mux)
+}
+
+// source says where a request comes from. A proxy on this machine speaks for
+// the client that it names last; the address is invalid if that is none.
+func source(r *http.Request) netip.Addr {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	via := r.Header.Values("X-Forwarded-For")
+	if !at.Addr().Unmap().IsLoopback() || len(via) == 0 {
+		return at.Addr()
+	}
+	last := via[len(via)-1]
+	ip, err := netip.ParseAddr(strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:]))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ip
 }
 
 // Serve serves s on l until ctx is done, then lets open requests finish and

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log"
 	"log/slog"
@@ -37,8 +38,8 @@ type patientBody struct {
 func (b *patientBody) Read(p []byte) (int, error) {
 	_ = b.c.SetReadDeadline(systemNow().Add(stallTime))
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		_ = b.c.SetReadDeadline(time.Time{}) // nothing more is read of this request
+	if errors.Is(err, io.EOF) {
+		_ = b.c.SetReadDeadline(time.Time{}) // nothing more is read of this request; after another error the server drains it
 	}
 	return n, err
 }
