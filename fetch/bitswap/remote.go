@@ -83,7 +83,7 @@ func (f *fetch) run(r *remote) {
 		over := r.state == dead
 		f.c.mu.Unlock()
 		for part := range slices.Chunk(queue, maxWindow) {
-			if err := out.send(x.ctx, wantlist(part)); err != nil {
+			if err := out.send(x.ctx, wantlist(part), nil); err != nil {
 				f.c.mu.Lock()
 				f.drop(r, err)
 				f.pump()

@@ -141,20 +141,21 @@ func (s *server) open(ctx context.Context, l *ledger) (*outlet, error) {
 	return out, nil
 }
 
-// answer sends one message. The bytes count twice: as blocks and as the message that is made of them.
+// answer sends one message. The bytes count twice until it is made: as blocks and as the message. Then, for as long as the
+// peer and the limit of uploads take, they count once: the more peers get something at a time.
 func (s *server) answer(ctx context.Context, l *ledger, out *outlet, wants []found, bytes int64) error {
 	release, err := s.acquire(ctx, l, 2*bytes)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer func() { release(2) }()
 	m, sent, err := s.message(ctx, out.s.Protocol(), wants)
 	if err != nil {
 		return err
 	}
 	if len(m.Payload)+len(m.Blocks)+len(m.BlockPresences) > 0 {
 		s.inFlight(l, out)
-		err := out.send(ctx, m)
+		err := out.send(ctx, m, func() { release(1) })
 		s.inFlight(l, nil)
 		if err != nil {
 			return fmt.Errorf("send to %s: %w", l.peer, err)
@@ -172,10 +173,10 @@ func (s *server) inFlight(l *ledger, out *outlet) {
 	l.out, l.marked = out, -1
 }
 
-// acquire waits until so many more bytes may be in flight to a peer, and returns what gives them back. While somebody
-// waits, peers that take nothing for as long as pressed are let go: what they hold is needed. From then on they share
+// acquire waits until so many more bytes may be in flight to a peer, and returns what gives one half of them back, or
+// all that is left. While somebody waits, peers that take nothing for as long as pressed are let go: what they hold is needed. From then on they share
 // a smaller part among themselves.
-func (s *server) acquire(ctx context.Context, l *ledger, bytes int64) (release func(), err error) {
+func (s *server) acquire(ctx context.Context, l *ledger, bytes int64) (release func(halves int64), err error) {
 	s.mu.Lock()
 	from, most := s.sending, s.x.o.Limits.Sending
 	if l.slow {
@@ -183,7 +184,12 @@ func (s *server) acquire(ctx context.Context, l *ledger, bytes int64) (release f
 	}
 	s.mu.Unlock()
 	weight := min(bytes, most)
-	release = func() { from.Release(weight) }
+	left := weight
+	release = func(halves int64) {
+		n := min(left, halves*(weight+1)/2)
+		left -= n
+		from.Release(n)
+	}
 	if from.TryAcquire(weight) {
 		return release, nil
 	}

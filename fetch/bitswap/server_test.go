@@ -247,6 +247,71 @@ func TestUploadIsAskedBeforeBytesLeave(t *testing.T) {
 	}
 }
 
+// TestWaitForUploadIsNotThePeers: who waits for Upload is not let go as one who takes nothing.
+func TestWaitForUploadIsNotThePeers(t *testing.T) {
+	t.Parallel()
+	m, ids := store3()
+	asked, sent := make(chan struct{}), make(chan struct{})
+	x, at := newExchange(t, Options{Blocks: m, Upload: func(context.Context, peer.ID, int) error {
+		close(asked)
+		<-sent
+		return nil
+	}})
+	w := newWirePeer(t, at, protocol120)
+	w.send(wants(true, wantBlock(ids[0], 1)))
+	<-asked
+	for range 3 {
+		x.server.cut()
+	}
+	close(sent)
+	if blocks, _, _, _ := w.collect(1); len(blocks) != 1 {
+		t.Errorf("got %d blocks, want 1", len(blocks))
+	}
+	x.server.mu.Lock()
+	defer x.server.mu.Unlock()
+	if x.server.ledgers[w.h.ID()].slow {
+		t.Error("the peer was let go")
+	}
+}
+
+// TestMadeMessageCountsOnce: while peers wait for Upload each holds its message, no more, and so others are served too.
+func TestMadeMessageCountsOnce(t *testing.T) {
+	t.Parallel()
+	const size, peers = 1 << 20, 3 // with what is counted twice, there would be room for two
+	b := content("a", size)
+	m := &memory{blocks: map[cid.Cid][]byte{rawCID(b): b}}
+	asked, sent := make(chan struct{}, 1000), make(chan struct{})
+	x, at := newExchange(t, Options{Blocks: m, Limits: Limits{Sending: 4 << 20}, Upload: func(context.Context, peer.ID, int) error {
+		asked <- struct{}{}
+		<-sent
+		return nil
+	}})
+	var all []*wirePeer
+	for range peers {
+		w := newWirePeer(t, at, protocol120)
+		w.send(wants(true, wantBlock(rawCID(b), 1)))
+		all = append(all, w)
+	}
+	late := time.After(20 * time.Second)
+	for range all {
+		select {
+		case <-asked:
+		case <-late:
+			t.Error("a peer waits for the others")
+		}
+	}
+	close(sent)
+	for _, w := range all {
+		w.collect(1)
+	}
+	for x.Stats().Served.Blocks != peers { // counted once it is sent
+		runtime.Gosched()
+	}
+	for !x.server.sending.TryAcquire(4 << 20) { // given back right after
+		runtime.Gosched()
+	}
+}
+
 // TestFloodIsBounded has many peers ask for all there is, on many streams, and take nothing. Their wants cost little, and
 // a good client gets its tree.
 func TestFloodIsBounded(t *testing.T) {

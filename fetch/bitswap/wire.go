@@ -271,13 +271,17 @@ type outlet struct {
 	chunks  atomic.Int64 // written
 }
 
-func (o *outlet) send(ctx context.Context, m *pb.Message) error {
+// send writes a message. made, unless nil, is called once m is not needed any more.
+func (o *outlet) send(ctx context.Context, m *pb.Message, made func()) error {
 	size := proto.Size(m)
 	b := slices.Grow(o.pool.get(), size+binary.MaxVarintLen32)
 	b = binary.AppendUvarint(b, uint64(size)) //nolint:gosec // G115: sizes are not negative
 	b, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
 	if err != nil {
 		return err
+	}
+	if made != nil {
+		made()
 	}
 	defer o.pool.put(b)
 	for len(b) > 0 {

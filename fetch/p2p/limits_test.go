@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	ma "github.com/multiformats/go-multiaddr"
 	"pgregory.net/rapid"
 )
@@ -157,25 +161,184 @@ func TestBucketWaitEndsWithTheStream(t *testing.T) {
 		b := newBucket(1, time.Now)
 		done := make(chan struct{})
 		began := time.Now()
-		if d, ok := b.wait(3600, done); !ok || time.Since(began) != d {
+		if d, ok := b.wait(3600, done, nil); !ok || time.Since(began) != d {
 			t.Errorf("waited %v, said %v, %v", time.Since(began), d, ok)
 		}
 		time.AfterFunc(time.Second, func() { close(done) })
 		began = time.Now()
-		if _, ok := b.wait(3600, done); ok || time.Since(began) != time.Second {
+		if _, ok := b.wait(3600, done, nil); ok || time.Since(began) != time.Second {
 			t.Errorf("waited %v, %v; want a second and false", time.Since(began), ok)
 		}
-		if _, ok := newBucket(1<<20, time.Now).wait(1, done); ok {
+		if _, ok := newBucket(1<<20, time.Now).wait(1, done, nil); ok {
 			t.Error("let through what is over")
 		}
 	})
 }
 
+// TestBucketForgetsWhoLeft: however much was asked for by those who left, waiting for the rate or for their turn, who comes
+// then waits only for what is his.
+func TestBucketForgetsWhoLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(1000, time.Now)
+		left := make(chan struct{})
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				done, gone := left, (chan struct{})(nil)
+				if i%2 == 0 {
+					done, gone = gone, done
+				}
+				if _, ok := b.wait(turn, done, gone); ok {
+					t.Error("let through who left")
+				}
+			})
+		}
+		synctest.Wait()
+		close(left)
+		wg.Wait()
+		if d, ok := b.wait(1100, nil, nil); !ok || d != time.Second {
+			t.Errorf("waited %v, %v; want a second", d, ok)
+		}
+	})
+}
+
+// TestBucketIsInOrder: who comes first is let through first.
+func TestBucketIsInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(1000, time.Now)
+		b.take(100)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				if _, ok := b.wait(1000, nil, nil); !ok || time.Since(began) != time.Duration(i+1)*time.Second {
+					t.Errorf("%d is let through after %v", i, time.Since(began))
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+	})
+}
+
+func TestUpload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := &Host{node: &node{bucket: newBucket(turn, time.Now)}, done: make(chan struct{})}
+		h.node.bucket.free = time.Now()
+		began := time.Now()
+		if err := h.Upload(t.Context(), 4*turn); err != nil || time.Since(began) != 4*time.Second {
+			t.Errorf("%v after %v; want nil after 4s", err, time.Since(began))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		if err := h.Upload(ctx, 4*turn); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after the end of the context: %v", err)
+		}
+		time.AfterFunc(time.Second, func() { close(h.done) })
+		if err := h.Upload(t.Context(), 100*turn); !errors.Is(err, net.ErrClosed) || time.Since(began) != 7500*time.Millisecond {
+			t.Errorf("%v after %v; want closed after 7.5s", err, time.Since(began))
+		}
+		if d := h.node.bucket.take(0); d > 0 {
+			t.Errorf("what was not sent makes wait %v", d)
+		}
+		if err := (&Host{node: &node{}}).Upload(t.Context(), 1<<40); err != nil {
+			t.Errorf("without a limit: %v", err)
+		}
+	})
+}
+
+// TestOnlyHTTPWaitsInWrite: bitswap takes a write that waits for a peer that takes nothing, and identify serves nothing.
+func TestOnlyHTTPWaitsInWrite(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{bucket: newBucket(1000, time.Now), times: defaultTimes()}
+		n.bucket.take(100_000)
+		for _, c := range []struct {
+			proto protocol.ID
+			want  time.Duration
+		}{{identify.ID, 0}, {identify.IDPush, 0}, {"/ipfs/bitswap/1.2.0", 0}, {Protocol, 100_900 * time.Millisecond}} {
+			began := time.Now()
+			if _, err := n.wrap(&deadlines{proto: c.proto}, nil).Write(make([]byte, 1000)); err != nil || time.Since(began) != c.want {
+				t.Errorf("%s: %v after %v, want %v", c.proto, err, time.Since(began), c.want)
+			}
+		}
+	})
+}
+
+// TestWhoDisconnectsDoesNotMakeWait: handlers end with the connection, though they wait for the limit, and nothing is
+// left of what they waited for.
+func TestWhoDisconnectsDoesNotMakeWait(t *testing.T) {
+	t.Parallel()
+	const rate = 1000 // a turn takes 16 s
+	for _, listen := range []string{tcpHere, quicHere} {
+		t.Run(listen, func(t *testing.T) {
+			t.Parallel()
+			seed := newHost(t, Config{Listen: []string{listen}, UploadLimit: rate, Now: time.Now})
+			began, ended := make(chan struct{}, peerStreams), make(chan error, peerStreams)
+			if err := seed.Serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				began <- struct{}{}
+				_, err := w.Write(make([]byte, 1<<20))
+				ended <- err
+			})); err != nil {
+				t.Fatal(err)
+			}
+			net := stranger(t, seed)
+			var c network.Conn
+			for range peerStreams / 2 {
+				s, rw, err := open(t.Context(), net, seed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.WriteString(rw, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+				<-began
+				c = s.Conn()
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+			late := time.After(10 * time.Second)
+			for range peerStreams / 2 {
+				select {
+				case err := <-ended:
+					if err == nil {
+						t.Error("sent to nobody")
+					}
+				case <-late:
+					t.Fatal("a handler still waits")
+				}
+			}
+			if d := seed.node.bucket.take(1); d > time.Second {
+				t.Errorf("the next waits %v", d)
+			}
+			seed.node.leaves.mu.Lock()
+			defer seed.node.leaves.mu.Unlock()
+			if n := len(seed.node.leaves.conns); n != 0 {
+				t.Errorf("%d connections are remembered", n)
+			}
+		})
+	}
+}
+
 // deadlines notes what deadline a stream has.
 type deadlines struct {
 	network.Stream
-	last time.Time
+	proto protocol.ID
+	last  time.Time
 }
+
+// standing is a connection that does not end.
+type standing struct{ network.Conn }
+
+func (standing) IsClosed() bool { return false }
+
+func (d *deadlines) Conn() network.Conn { return standing{} }
+
+func (d *deadlines) Protocol() protocol.ID { return d.proto }
+
+func (d *deadlines) Reset() error { return nil }
 
 func (d *deadlines) Write(b []byte) (int, error) { return len(b), nil }
 
@@ -188,7 +351,7 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 func TestDeadlinesDoNotCountTheLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := &deadlines{}
+		d := &deadlines{proto: Protocol}
 		s := (&node{bucket: newBucket(1000, time.Now), times: defaultTimes()}).wrap(d, nil)
 		began := time.Now()
 		if err := s.SetWriteDeadline(began.Add(time.Second)); err != nil {

@@ -16,10 +16,11 @@ import (
 )
 
 // node is the libp2p host: a blank one whose streams are negotiated in bounded time, counted under their protocol, and
-// held to the upload limit.
+// where they are HTTP held to the upload limit.
 type node struct {
 	*blankhost.BlankHost
 	bucket *bucket
+	leaves leaves
 	times  times
 }
 
@@ -27,6 +28,9 @@ var _ host.Host = (*node)(nil)
 
 func newNode(net network.Network, bus event.Bus, b *bucket, t times) *node {
 	n := &node{BlankHost: blankhost.NewBlankHost(net, blankhost.WithEventBus(bus)), bucket: b, times: t}
+	if b != nil {
+		net.Notify(&network.NotifyBundle{DisconnectedF: n.leaves.disconnected})
+	}
 	net.SetStreamHandler(n.accept)
 	return n
 }

@@ -47,7 +47,8 @@ type Config struct {
 	SwarmKey []byte
 	// MaxPeers is how many may be connected to this host at a time; 0 means 128.
 	MaxPeers int
-	// UploadLimit is how many bytes per second are sent at most, over all streams; 0 means no limit.
+	// UploadLimit is how many bytes per second are sent at most, over all streams of HTTP and what [Host.Upload] is asked
+	// for; 0 means no limit.
 	UploadLimit int64
 	// Logger gets what goes wrong with single peers and what libp2p has to say; nil is silent.
 	Logger *slog.Logger

@@ -16,6 +16,7 @@ type stream struct {
 	network.Stream
 	lazy   io.ReadWriteCloser // negotiates with the first bytes; nil if that is done
 	bucket *bucket            // nil: no limit
+	gone   <-chan struct{}    // closed with the connection; nil without a limit
 	times  times
 
 	mu       sync.Mutex    // guards what follows, and the closing of done
@@ -25,8 +26,14 @@ type stream struct {
 	done     chan struct{} // closed when nothing more is written
 }
 
+// wrap holds HTTP to the upload limit. What else serves content asks [Host.Upload], where it can tell a wait for the limit
+// from one for the peer; identify and the like must not wait for those who fetch.
 func (n *node) wrap(s network.Stream, lazy io.ReadWriteCloser) *stream {
-	return &stream{Stream: s, lazy: lazy, bucket: n.bucket, times: n.times, done: make(chan struct{})}
+	w := &stream{Stream: s, lazy: lazy, times: n.times, done: make(chan struct{})}
+	if n.bucket != nil && s.Protocol() == Protocol {
+		w.bucket, w.gone = n.bucket, n.leaves.when(s.Conn())
+	}
+	return w
 }
 
 // resetAfter resets a stream after a while. stop reports whether it was in time.
@@ -51,7 +58,7 @@ func (s *stream) Write(b []byte) (n int, err error) {
 	}
 	for len(b) > 0 && err == nil {
 		part := b[:min(len(b), turn)]
-		waited, ok := s.bucket.wait(len(part), s.done)
+		waited, ok := s.bucket.wait(len(part), s.done, s.gone)
 		if !ok {
 			return n, network.ErrReset
 		}
@@ -60,6 +67,7 @@ func (s *stream) Write(b []byte) (n int, err error) {
 		}
 		var m int
 		m, err = s.send(part)
+		s.bucket.give(len(part) - m)
 		n, b = n+m, b[m:]
 	}
 	return n, err

@@ -87,7 +87,9 @@ func Start(ctx context.Context, c Config) (*Seed, error) {
 	s := &Seed{host: host}
 	finder := store.NewFinder(c.Store)
 	finder.Only, finder.Now = c.Shares, c.Now
-	s.exchange = bitswap.Open(host.Host(), bitswap.Options{Blocks: finder})
+	s.exchange = bitswap.Open(host.Host(), bitswap.Options{
+		Blocks: finder, Upload: func(ctx context.Context, _ peer.ID, n int) error { return host.Upload(ctx, n) },
+	})
 	if err := host.Serve(s.counted(Handler(c.Store, finder, c.Shares, c.Now))); err != nil { //nolint:contextcheck // as above
 		return nil, errors.Join(fmt.Errorf("start the seed: %w", err), s.exchange.Close(), host.Close())
 	}
