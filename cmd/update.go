@@ -53,7 +53,8 @@ func (e *Env) update(ctx context.Context, r *registries, o syncOptions, args []s
 		// What needs a package that is updated stays as it is, and so bounds it; what the package needs may move.
 		o.Held = above(r.project.lock, o.Free)
 		s := newSync(r, o)
-		if lock, err := s.held(ctx); lock != nil || err != nil {
+		lock, err := s.resolve(ctx)
+		if _, none := errors.AsType[*resolve.ConflictError](err); !none {
 			if err != nil {
 				return nil, err
 			}
@@ -62,20 +63,6 @@ func (e *Env) update(ctx context.Context, r *registries, o syncOptions, args []s
 		o.Held = nil
 	}
 	return newSync(r, o).run(ctx)
-}
-
-// held returns a new lock in which what is held did not move, or nil if there is none.
-func (s *sync) held(ctx context.Context) (*lockfile.Lock, error) {
-	if err := errors.Join(s.same(s.manifest), s.lost(s.manifest)); err != nil {
-		return nil, err
-	}
-	if _, _, err := s.solve(ctx, 0); err != nil {
-		if _, none := errors.AsType[*resolve.ConflictError](err); none {
-			return nil, nil
-		}
-		return nil, err
-	}
-	return s.resolve(ctx)
 }
 
 // above returns the packages of a lock that need one of names, directly or not, and are none of them.
