@@ -308,11 +308,9 @@ func (s *sync) unforced(ctx context.Context, c *resolve.ConflictError) (fix, boo
 	m.Overrides = maps.Clone(m.Overrides)
 	var dropped []string
 	for _, f := range c.Graph {
-		for _, t := range f.Terms {
-			if _, ok := m.Overrides[t.Name]; ok {
-				delete(m.Overrides, t.Name)
-				dropped = append(dropped, t.Name.String())
-			}
+		if _, ok := m.Overrides[f.Package.Name]; ok {
+			delete(m.Overrides, f.Package.Name)
+			dropped = append(dropped, f.Package.Name.String())
 		}
 	}
 	if len(dropped) == 0 {
