@@ -164,20 +164,18 @@ func (e *Env) report(out *outcome) {
 		e.UI.Data("installed", sum, "up to date, %s", count(sum.Packages, "package"))
 	case sum.Fetched > 0:
 		e.UI.Data("installed", sum, "%s installed, %s fetched: %s in %s%s", count(sum.Packages, "package"), count(sum.Fetched, "package"),
-			size(sum.Bytes), seconds(out.Took), shares(out.Fetched))
+			size(sum.Bytes), seconds(out.Took), shares(out.Fetched, sum.Peers))
 	default:
 		e.UI.Data("installed", sum, "%s installed, nothing fetched", count(sum.Packages, "package"))
 	}
 }
 
-// shares says how much came from whom: ", 92% from 3 peers, 8% from pkg.example.org".
-func shares(r fetch.Report) string {
+// shares says how much came from whom, n of them peers: ", 92% from 3 peers, 8% from pkg.example.org".
+func shares(r fetch.Report, n int) string {
 	var peers, all int64
-	n := 0
 	for name, bytes := range r.BySource {
 		if all += bytes; r.Kinds[name] == swarm.Peer {
 			peers += bytes
-			n++
 		}
 	}
 	percent := func(bytes int64) string {

@@ -19,7 +19,6 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
-	"pkg/fetch/peers"
 	"pkg/fetch/seed"
 	"pkg/fetch/store"
 	"pkg/lockfile"
@@ -189,11 +188,11 @@ type shelf struct {
 	names []name.Name // all if empty
 	ref   registryRef
 
-	mu      std.Mutex                // guards what follows
-	private map[cid.Cid]bool         // never served
-	named   map[cid.Cid]name.Name    // of projects
-	roots   map[string][]cid.Cid     // to be told of, by the id of the registry
-	where   map[string]peers.Tracker // registries, by id
+	mu      std.Mutex             // guards what follows
+	private map[cid.Cid]bool      // never served
+	named   map[cid.Cid]name.Name // of projects
+	roots   map[string][]cid.Cid  // to be told of, by the id of the registry
+	where   map[string]*url.URL   // registries, by id
 }
 
 // read reads the projects. Those that are gone are left out.
@@ -203,7 +202,7 @@ func (s *shelf) read() error {
 		return err
 	}
 	private, named := make(map[cid.Cid]bool), make(map[cid.Cid]name.Name)
-	roots, where := make(map[string][]cid.Cid), make(map[string]peers.Tracker)
+	roots, where := make(map[string][]cid.Cid), make(map[string]*url.URL)
 	for _, rec := range projects {
 		p, err := s.env.openProject(rec.Dir)
 		if err != nil { // it may say of any of them that they are private
@@ -221,7 +220,7 @@ func (s *shelf) read() error {
 			hidden := err != nil || r.private(row)
 			if !hidden && !o.local() {
 				if base, err := url.Parse(o.url); err == nil {
-					where[row.ID] = peers.Tracker{Base: base}
+					where[row.ID] = base
 				}
 			}
 			for _, pk := range p.lock.Packages {
@@ -288,7 +287,7 @@ func (s *shelf) trackers() []seed.Tracker {
 	defer s.mu.Unlock()
 	var out []seed.Tracker
 	for _, id := range sorted(s.where) {
-		out = append(out, seed.Tracker{Base: s.where[id].Base, ID: id, Roots: func() []cid.Cid {
+		out = append(out, seed.Tracker{Base: s.where[id], ID: id, Roots: func() []cid.Cid {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			return slices.Clone(s.roots[id])

@@ -56,7 +56,8 @@ func Check(addr string) error {
 
 // Peers finds peers and holds what is open to them. It is safe for concurrent use.
 type Peers struct {
-	cfg Config
+	cfg   Config
+	known []peer.AddrInfo // of cfg.Known
 
 	starting sync.Once
 	host     *p2p.Host
@@ -79,17 +80,21 @@ type provider struct {
 // New returns Peers. Nothing is asked or opened yet. Close must be called.
 func New(c Config) *Peers {
 	c.Most = cmp.Or(c.Most, DefaultMost)
-	return &Peers{cfg: c, found: make(chan struct{})}
+	p := &Peers{cfg: c, found: make(chan struct{})}
+	for _, addr := range c.Known {
+		if info, err := p2p.ParsePeer(addr); err == nil {
+			p.known = append(p.known, info)
+		}
+	}
+	return p
 }
 
 // Sources begins to look for who has roots, and returns at once with sources that begin when it is known. It is called
 // once.
 func (p *Peers) Sources(ctx context.Context, roots []cid.Cid) []swarm.Source {
 	var out []swarm.Source
-	for _, addr := range p.cfg.Known {
-		if info, err := p2p.ParsePeer(addr); err == nil {
-			out = append(out, &source{p: p, at: -1, known: &provider{AddrInfo: info}})
-		}
+	for _, info := range p.known {
+		out = append(out, &source{p: p, at: -1, known: &provider{AddrInfo: info}})
 	}
 	ctx, p.stop = context.WithCancel(ctx)
 	p.wg.Go(func() {
@@ -107,10 +112,8 @@ func (p *Peers) Sources(ctx context.Context, roots []cid.Cid) []swarm.Source {
 // find asks all trackers at once. One that does not answer knows nobody.
 func (p *Peers) find(ctx context.Context, roots []cid.Cid) []provider {
 	known := make(map[peer.ID]bool)
-	for _, addr := range p.cfg.Known {
-		if info, err := p2p.ParsePeer(addr); err == nil {
-			known[info.ID] = true
-		}
+	for _, info := range p.known {
+		known[info.ID] = true
 	}
 	byID := make(map[peer.ID]*provider)
 	var mu sync.Mutex

@@ -90,7 +90,7 @@ func Start(ctx context.Context, c Config) (*Seed, error) {
 	s.exchange = bitswap.Open(host.Host(), bitswap.Options{
 		Blocks: finder, Upload: func(ctx context.Context, _ peer.ID, n int) error { return host.Upload(ctx, n) },
 	})
-	if err := host.Serve(s.counted(Handler(c.Store, finder, c.Shares, c.Now))); err != nil { //nolint:contextcheck // as above
+	if err := host.Serve(s.counted(handler(c.Store, finder, c.Shares, c.Now))); err != nil { //nolint:contextcheck // as above
 		return nil, errors.Join(fmt.Errorf("start the seed: %w", err), s.exchange.Close(), host.Close())
 	}
 	ctx, s.stop = context.WithCancel(ctx)
@@ -100,9 +100,9 @@ func Start(ctx context.Context, c Config) (*Seed, error) {
 	return s, nil
 }
 
-// Handler serves what a store holds: POST /content, GET /packs/{root} and the trustless gateway below /ipfs/. Shares
+// handler serves what a store holds: POST /content, GET /packs/{root} and the trustless gateway below /ipfs/. Shares
 // says which roots; nil: all.
-func Handler(st *store.Store, finder *store.Finder, shares func(cid.Cid) bool, now func() time.Time) http.Handler {
+func handler(st *store.Store, finder *store.Finder, shares func(cid.Cid) bool, now func() time.Time) http.Handler {
 	content := (&swarm.Server{Store: st, Now: now, Only: shares}).Handler()
 	mux := http.NewServeMux()
 	mux.Handle("/content", content)
