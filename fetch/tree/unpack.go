@@ -326,29 +326,50 @@ type sectionReader struct {
 
 // next reads the head of the next section, which must be that of want, and returns the size of its block.
 func (s *sectionReader) next(want address, path string) (int, error) {
+	got, n, size, err := s.head(path)
+	if err != nil {
+		return 0, err
+	}
+	if got != want {
+		return 0, refuse(path, "the pack holds %s where %s is due", got.cid(), want.cid())
+	}
+	return size, s.skip(n, size)
+}
+
+// any is next for whatever comes.
+func (s *sectionReader) any() (to address, size int, err error) {
+	to, n, size, err := s.head("")
+	if err != nil {
+		return to, 0, err
+	}
+	return to, size, s.skip(n, size)
+}
+
+// head looks at the head of the next section, which has n bytes.
+func (s *sectionReader) head(path string) (to address, n, size int, err error) {
 	head, err := s.r.Peek(binary.MaxVarintLen32 + cidSize)
 	v, n := minimalUvarint(head)
 	if n == 0 || len(head) < n+cidSize {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = refuse(path, "is missing: the pack is cut short or malformed")
 		}
-		return 0, packFault(err)
+		return to, 0, 0, packFault(err)
 	}
 	if v < cidSize+1 || v > cidSize+MaxBlock {
-		return 0, refuse(path, "has a block of a size that cannot be")
+		return to, 0, 0, refuse(path, "has a block of a size that cannot be")
 	}
-	got, ok := addressOf(head[n : n+cidSize])
+	to, ok := addressOf(head[n : n+cidSize])
 	if !ok {
-		return 0, refuse(path, "has a block of a kind that cannot be")
+		return to, 0, 0, refuse(path, "has a block of a kind that cannot be")
 	}
-	if got != want {
-		return 0, refuse(path, "the pack holds %s where %s is due", got.cid(), want.cid())
-	}
-	if _, err := s.r.Discard(n + cidSize); err != nil {
-		return 0, err
-	}
-	s.plain += int64(n) + int64(v) //nolint:gosec // G115: sizes and limits are not negative, and bounded before
-	return int(v) - cidSize, nil   //nolint:gosec // G115: sizes and limits are not negative, and bounded before
+	return to, n + cidSize, int(v) - cidSize, nil //nolint:gosec // G115: sizes and limits are not negative, and bounded before
+}
+
+// skip goes past the head of a section.
+func (s *sectionReader) skip(n, size int) error {
+	_, err := s.r.Discard(n)
+	s.plain += int64(n) + int64(size)
+	return err
 }
 
 func (s *sectionReader) read(block []byte) error {
