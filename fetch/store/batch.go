@@ -30,7 +30,7 @@ type Batch struct {
 
 // put is one root of a batch.
 type put struct {
-	base string // tmp/<id>/<n>: + ".tree", ".pack", ".index"
+	base string // tmp/<id>/<n>-<root>: + ".tree", ".pack", ".index"
 	sum  tree.Summary
 }
 
@@ -39,7 +39,8 @@ func (s *Store) Batch() *Batch { return &Batch{s: s} }
 
 // Put reads the pack of root, verifies every block and unpacks it into a private place. It reads nothing if the store
 // or the batch has root already. Of two that put the same root at once, from different places, the faster one wins and
-// the other's is thrown away. A fault of the pack is a [*tree.Error] or [*tree.HashError], and leaves nothing.
+// the other's is thrown away. A fault of the pack is a [*tree.Error] or [*tree.HashError], and leaves nothing. Of a pack
+// that broke off for another reason, what came is left for another time; see [Store.Left].
 func (b *Batch) Put(ctx context.Context, root cid.Cid, pack io.Reader) (tree.Summary, error) {
 	if b.s.Has(root) {
 		if sum, err := b.s.Summary(root); err == nil {
@@ -55,6 +56,9 @@ func (b *Batch) Put(ctx context.Context, root cid.Cid, pack io.Reader) (tree.Sum
 	}
 	sum, err := b.unpack(ctx, base, root, pack)
 	if err != nil {
+		if !isFault(err) {
+			_ = b.s.leave(base+packSuffix, root) // more is to be fetched without
+		}
 		_ = removeParts(base) // or the next Open does
 		return tree.Summary{}, fmt.Errorf("unpack %s: %w", root, err)
 	}
@@ -77,7 +81,7 @@ func (b *Batch) find(root cid.Cid) (p *put, base string, err error) {
 		}
 	}
 	b.next++
-	return nil, filepath.Join(b.tmp.path, strconv.Itoa(b.next)), nil
+	return nil, filepath.Join(b.tmp.path, strconv.Itoa(b.next)+"-"+root.String()), nil
 }
 
 // keep makes p the batch's root, unless it has it.
@@ -103,7 +107,7 @@ func (b *Batch) unpack(ctx context.Context, base string, root cid.Cid, pack io.R
 		return sum, err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
-	kept, err := os.OpenFile(base+".pack", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // published content
+	kept, err := os.OpenFile(base+packSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // published content
 	if err != nil {
 		return sum, err
 	}
@@ -111,7 +115,7 @@ func (b *Batch) unpack(ctx context.Context, base string, root cid.Cid, pack io.R
 	w := bufio.NewWriterSize(kept, 64<<10)
 	sum, x, err := tree.Unpack(ctx, io.TeeReader(pack, w), root, dst, b.s.limits)
 	if err != nil {
-		return sum, err
+		return sum, errors.Join(err, w.Flush())
 	}
 	if err := w.Flush(); err != nil {
 		return sum, err
@@ -120,7 +124,7 @@ func (b *Batch) unpack(ctx context.Context, base string, root cid.Cid, pack io.R
 }
 
 func removeParts(base string) error {
-	return errors.Join(os.RemoveAll(base+".tree"), os.RemoveAll(base+".pack"), os.RemoveAll(base+".index"))
+	return errors.Join(os.RemoveAll(base+".tree"), os.RemoveAll(base+packSuffix), os.RemoveAll(base+".index"))
 }
 
 // Seal syncs what was put and moves it into place: when it returns nil, all of it is there and survives a power cut. It
@@ -148,7 +152,7 @@ func (b *Batch) seal() error {
 		return err
 	}
 	for root, p := range b.pending {
-		if err := os.Rename(p.base+".pack", b.s.packPath(root)); err != nil {
+		if err := os.Rename(p.base+packSuffix, b.s.packPath(root)); err != nil {
 			return err
 		}
 		if err := os.Rename(p.base+".index", b.s.indexPath(root)); err != nil {

@@ -166,7 +166,7 @@ func (s *Store) remove(root cid.Cid) error {
 }
 
 // Prune removes every root that keep refuses and that no recorded project is linked to, and returns the bytes of trees
-// and packs freed and the number of roots removed. Records of projects whose folders are gone are dropped first. keep
+// and packs freed and the number of roots removed. What interrupted fetches left goes too. Records of projects whose folders are gone are dropped first. keep
 // may be nil.
 func (s *Store) Prune(ctx context.Context, keep func(cid.Cid) bool) (freed int64, n int, err error) {
 	release, err := s.lock(ctx, (*flock.Flock).TryLockContext)
@@ -197,7 +197,8 @@ func (s *Store) Prune(ctx context.Context, keep func(cid.Cid) bool) (freed int64
 		}
 		n++
 	}
-	return freed, n, nil
+	parts, err := s.pruneParts()
+	return freed + parts, n, errors.Join(err, s.pruneKin())
 }
 
 // linked collects the roots of the projects that still exist, and forgets the others.

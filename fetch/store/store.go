@@ -3,13 +3,15 @@
 //	trees/<root>/   the files of a root, read-only: there and complete, or not there
 //	packs/<root>    the same DAG as it is served: see package tree
 //	index/<root>    where each block lies: see tree.Index
+//	parts/<root>    leaves of a tree whose fetch was interrupted, or goes on; <root>.pack the start of its pack
+//	kin             which roots came under which names
 //	projects/<id>   which project was linked to which roots
 //	tmp/<id>/       what a process is unpacking, with tmp/<id>.lock held while it lives
 //	lock            held shared by who links, exclusively by who removes
 //
 // Everything is made under tmp and moved into place by rename, after it was synced: the pack and the index first, the
 // tree last, so that a tree that is there has both. Whatever a crash or a kill leaves is under tmp, and the next Open
-// removes it. There is no daemon and no database. The store holds no secrets and believes nothing: each block is
+// removes it, but for packs: what came of them is fetched no more. There is no daemon and no database. The store holds no secrets and believes nothing: each block is
 // checked against its CID on its way in, and again whenever it is served.
 package store
 

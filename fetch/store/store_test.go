@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child puts and seals ten trees, or hangs in the middle of one until it is killed.
+// child puts and seals ten trees, or hangs in the middle of the first or the fourth until it is killed.
 func child(dir, what string) error {
 	s, err := store.Open(dir, store.Options{})
 	if err != nil {
@@ -47,7 +47,7 @@ func child(dir, what string) error {
 			return err
 		}
 		var r io.Reader = bytes.NewReader(pack)
-		if what == "hang" {
+		if what == "hang" || what == "hang late" && i == 3 {
 			r = io.MultiReader(bytes.NewReader(pack[:len(pack)-10]), hang{})
 		}
 		if _, err := b.Put(context.Background(), sum.Root, r); err != nil {
@@ -390,6 +390,49 @@ func TestKilledProcessLeavesNothingBehind(t *testing.T) {
 	}
 	if roots, err := s.Roots(); err != nil || len(roots) != 0 {
 		t.Errorf("%d trees, %v: an unsealed tree counts as there", len(roots), err)
+	}
+}
+
+// TestKilledProcessLeavesItsPacks: what it had of each pack is there for the next, until it is forgotten.
+func TestKilledProcessLeavesItsPacks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cmd := childCommand(t, dir, "hang late")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, len("hanging"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	s := open(t, dir)
+	for i := range 3 {
+		pack, sum := mustPack(t, i)
+		r, _, err := s.Left(sum.Root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(got, pack) {
+			t.Errorf("pack %d: %d bytes were left of %d, %v", i, len(got), len(pack), err)
+		}
+		if !s.Interrupted(sum.Root) {
+			t.Errorf("pack %d was not interrupted", i)
+		}
+		if err := s.Forget(sum.Root); err != nil || s.Interrupted(sum.Root) {
+			t.Errorf("pack %d is not forgotten: %v", i, err)
+		}
+	}
+	_, never := mustPack(t, 9)
+	if _, _, err := s.Left(never.Root); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("got %v for what was never begun", err)
 	}
 }
 

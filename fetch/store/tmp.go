@@ -65,7 +65,7 @@ func (t *tmpDir) remove() error {
 	return errors.Join(err, t.lock.Close())
 }
 
-// collect removes the folders under tmp whose makers are gone.
+// collect removes the folders under tmp whose makers are gone. Packs are left for another time.
 func (s *Store) collect() error {
 	dir := filepath.Join(s.dir, "tmp")
 	entries, err := os.ReadDir(dir)
@@ -78,6 +78,7 @@ func (s *Store) collect() error {
 		if !isLock {
 			// The lock is made before the folder and removed after it.
 			if _, err := os.Lstat(path + lockSuffix); errors.Is(err, os.ErrNotExist) {
+				s.leaveAll(path)
 				if err := os.RemoveAll(path); err != nil {
 					return err
 				}
@@ -90,6 +91,7 @@ func (s *Store) collect() error {
 			_ = lock.Close() // alive, or gone since it was listed
 			continue
 		}
+		s.leaveAll(path)
 		if err := (&tmpDir{path, lock}).remove(); err != nil {
 			return err
 		}
