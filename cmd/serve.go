@@ -99,7 +99,7 @@ func (e *Env) serve(ctx context.Context, o serveOptions) error {
 	e.UI.Data("serving", map[string]any{"url": base, "id": st.ID, "origin": st.Origin, "commits": st.Size, "names": st.Names}, "serving %s at %s", st.ID, base)
 	e.UI.Note("", nil, "use it with --registry %s --registry-id %s", base, st.ID)
 	if len(o.p2p) > 0 {
-		if err := e.seedRegistry(ctx, o, st.ID, base); err != nil {
+		if err := e.seedRegistry(ctx, o, s, base); err != nil {
 			return errors.Join(err, l.Close())
 		}
 	}
@@ -107,7 +107,7 @@ func (e *Env) serve(ctx context.Context, o serveOptions) error {
 }
 
 // seedRegistry serves the packages of a registry as a seed does, and tells the registry's own tracker of them.
-func (e *Env) seedRegistry(ctx context.Context, o serveOptions, id, base string) error {
+func (e *Env) seedRegistry(ctx context.Context, o serveOptions, s *registry.Server, base string) error {
 	dir := o.dir
 	if dir == "" {
 		homes, err := e.Homes()
@@ -130,7 +130,7 @@ func (e *Env) seedRegistry(ctx context.Context, o serveOptions, id, base string)
 	}
 	sd, err := seed.Start(ctx, seed.Config{
 		Store: st, Key: key, Listen: o.p2p, Logger: o.cfg.Logger, Now: e.Now,
-		Trackers: []seed.Tracker{{Base: at, ID: id, Roots: func() []cid.Cid {
+		Trackers: []seed.Tracker{{Base: at, ID: s.ID(), Roots: func() []cid.Cid {
 			roots, err := st.Roots()
 			if err != nil {
 				o.cfg.Logger.WarnContext(ctx, "seed", slog.Any("error", err))
@@ -147,6 +147,7 @@ func (e *Env) seedRegistry(ctx context.Context, o serveOptions, id, base string)
 		}
 		return nil
 	})
+	s.IsPeer(sd.ID())
 	e.UI.Data("seeding", map[string]any{"peer": sd.ID(), "addrs": sd.Addrs()}, "seeding as %s", sd.ID())
 	for _, a := range sd.Addrs() {
 		e.UI.Note("", nil, "use it with --peer %s", a)

@@ -165,16 +165,17 @@ func (d *discreet) Kind() swarm.Kind {
 }
 
 // Content implements swarm.Source.
-func (d *discreet) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
-	var ask, missing []cid.Cid
-	for _, root := range roots {
-		if d.mine(root) {
-			ask = append(ask, root)
+func (d *discreet) Content(ctx context.Context, r swarm.Request, each swarm.Each) ([]swarm.Want, error) {
+	ask := swarm.Request{Shared: r.Shared}
+	var missing []swarm.Want
+	for _, w := range r.Wants {
+		if d.mine(w.Root) {
+			ask.Wants = append(ask.Wants, w)
 		} else {
-			missing = append(missing, root)
+			missing = append(missing, w)
 		}
 	}
-	if len(ask) == 0 {
+	if len(ask.Wants) == 0 {
 		return missing, nil
 	}
 	lacks, err := d.Source.Content(ctx, ask, each)

@@ -232,7 +232,7 @@ func (s *sync) fetch(ctx context.Context, st *store.Store, lock *lockfile.Lock) 
 		return fetch.Report{}, err
 	}
 	report, err := fetch.Fetch(ctx, plan, st, sources, func(ev fetch.Event) {
-		s.env.UI.Progress("fetching", fetching{ev.Bytes, ev.Total, ev.Done, ev.Of}, "%s/%s · %d/%d packages", size(ev.Bytes), size(ev.Total), ev.Done, ev.Of)
+		s.env.UI.Progress("fetching", fetching{ev.Bytes, ev.Total, ev.Done, ev.Of, ev.Peers, ev.Sent, ev.ByPeers}, "%s", progress(&ev))
 	})
 	err = errors.Join(err, done())
 	for _, name := range sorted(report.Dropped) {
@@ -247,6 +247,23 @@ type fetching struct {
 	Total    int64 `json:"total"`
 	Packages int   `json:"packages"`
 	Of       int   `json:"of"`
+	Peers    int   `json:"peers"`
+	Sent     int64 `json:"sent"`
+	ByPeers  int64 `json:"by_peers"`
+}
+
+// progress is how far a fetch is, in a line: "peers 14 · 38.2/48.0 MB · 92% from peers".
+func progress(ev *fetch.Event) string {
+	total := size(ev.Total)
+	done := size(ev.Bytes)
+	if n, unit, _ := strings.Cut(done, " "); strings.HasSuffix(total, " "+unit) {
+		done = n
+	}
+	line := done + "/" + total
+	if ev.Peers == 0 {
+		return fmt.Sprintf("%s · %d/%d packages", line, ev.Done, ev.Of)
+	}
+	return fmt.Sprintf("peers %d · %s · %.0f%% from peers", ev.Peers, line, 100*float64(ev.ByPeers)/float64(max(ev.Sent, 1)))
 }
 
 func more(n int) string {

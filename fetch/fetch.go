@@ -29,6 +29,7 @@ type Report struct {
 	Bytes    int64                 // of packs, as they came
 	Wasted   int64                 // of these, those of no use: wrong, cut off, or brought by another source before
 	Packages int                   // fetched
+	Reused   int64                 // bytes of their files that were here before: of other versions, or since an interruption
 	BySource map[string]int64      // bytes by the name of the source, where there are any
 	Kinds    map[string]swarm.Kind // what the sources are, by name
 	Dropped  map[string]string     // sources that sent wrong bytes, and what they did
@@ -45,6 +46,9 @@ type Event struct {
 	Total   int64
 	Done    int // packages
 	Of      int
+	Peers   int   // that sent something
+	Sent    int64 // bytes of packs
+	ByPeers int64 // of these, those that peers sent
 }
 
 // SizeError is a lock whose size of a package is not that of its files.
@@ -68,10 +72,9 @@ func Fetch(ctx context.Context, p Plan, s *store.Store, sources []swarm.Source, 
 	if len(p.Want) == 0 {
 		return f.report, nil
 	}
-	session := swarm.Session{Sources: sources, Put: f.put, Sizes: f.sizes()}
-	tallies, err := session.Get(ctx, p.roots())
-	for i := range tallies {
-		f.count(&tallies[i])
+	err := f.get(ctx, sources, f.wants(ctx, p, len(sources)))
+	if whole := f.unparted(err); len(whole) > 0 {
+		err = f.get(ctx, f.honest(sources), whole)
 	}
 	if err != nil {
 		err = fmt.Errorf("fetch %s: %w", f.first(), err)
@@ -79,24 +82,55 @@ func Fetch(ctx context.Context, p Plan, s *store.Store, sources []swarm.Source, 
 	if serr := f.batch.Seal(context.WithoutCancel(ctx)); serr != nil {
 		return f.report, errors.Join(err, serr, f.batch.Discard())
 	}
+	f.tidy()
 	return f.report, err
+}
+
+// tidy notes what helps the next fetch, and removes what helped this one. Where that fails, it costs room or bytes.
+func (f *fetcher) tidy() {
+	_ = f.store.Remember(f.names)
+	for root := range f.names {
+		_ = f.store.Forget(root)
+	}
+}
+
+// get brings wants, and all that they lead to.
+func (f *fetcher) get(ctx context.Context, sources []swarm.Source, wants []swarm.Want) error {
+	if len(wants) == 0 {
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f.ctx = ctx
+	session := swarm.Session{Sources: sources, Put: f.put, Sizes: f.sizes()}
+	tallies, err := session.Get(ctx, wants)
+	for i := range tallies {
+		f.count(&tallies[i])
+	}
+	return f.assembled(err)
 }
 
 // fetcher is one call of Fetch.
 type fetcher struct {
+	store  *store.Store
 	batch  *store.Batch
+	ctx    context.Context //nolint:containedctx // of one get, which waits for all that has it
 	items  map[cid.Cid][]Item
 	events func(Event)
 
 	mu      sync.Mutex // guards what follows, and calls of events
 	now     Event
 	partial map[cid.Cid]int64 // bytes counted of packages under way
+	peers   map[string]bool   // that sent something
+	trees   map[cid.Cid]*assembly
+	names   map[cid.Cid]string // of what is there
 	report  Report
 }
 
 func newFetcher(p Plan, s *store.Store, events func(Event)) *fetcher {
 	f := &fetcher{
-		batch: s.Batch(), items: map[cid.Cid][]Item{}, events: events, partial: map[cid.Cid]int64{},
+		store: s, batch: s.Batch(), items: map[cid.Cid][]Item{}, events: events, partial: map[cid.Cid]int64{}, peers: map[string]bool{},
+		trees: map[cid.Cid]*assembly{}, names: map[cid.Cid]string{},
 		report: Report{
 			BySource: map[string]int64{}, Kinds: map[string]swarm.Kind{},
 			Dropped: map[string]string{}, Failed: map[string]string{},
@@ -110,25 +144,38 @@ func newFetcher(p Plan, s *store.Store, events func(Event)) *fetcher {
 	return f
 }
 
-// put unpacks one pack and holds it to what the lock says.
-func (f *fetcher) put(ctx context.Context, source string, root cid.Cid, size int64, pack io.Reader) error {
-	items := f.items[root]
+// put takes what arrives.
+func (f *fetcher) put(ctx context.Context, a *swarm.Arrival) (more []swarm.Want, err error) {
+	items := f.items[a.Root]
 	if len(items) == 0 {
-		return &tree.Error{Why: fmt.Sprintf("%s was not asked for", root)}
+		return nil, &tree.Error{Why: fmt.Sprintf("%s was not asked for", a.Root)}
 	}
-	in := &meter{f: f, root: root, r: pack, size: size, whole: items[0].Size}
-	sum, err := f.batch.Put(ctx, root, in)
+	a.Pack = &counter{f, a, a.Pack}
+	switch a.Scope {
+	case swarm.Nodes:
+		return f.putNodes(ctx, a)
+	case swarm.Leaves:
+		return nil, f.putLeaves(a)
+	}
+	in := &meter{f: f, root: a.Root, r: a.Pack, size: a.Size, whole: items[0].Size}
+	sum, err := f.batch.Put(ctx, a.Root, in)
+	if err != nil {
+		return nil, err // what was counted stays counted: who brings it next begins there
+	}
+	return nil, f.done(a.Root, a.Source, sum)
+}
+
+// done takes note of a tree that is in the batch, and holds it to what the lock says.
+func (f *fetcher) done(root cid.Cid, source string, sum tree.Summary) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err != nil {
-		return err // what was counted stays counted: who brings it next begins there
-	}
 	f.now.Bytes -= f.partial[root]
 	delete(f.partial, root)
-	for _, it := range items {
+	for _, it := range f.items[root] {
 		if it.Size != sum.Size {
 			return &SizeError{it.Name, it.Version, it.Size, sum.Size}
 		}
+		f.names[root] = it.Name
 		f.report.Packages++
 		f.now.Done++
 		f.now.Bytes += it.Size
@@ -183,6 +230,26 @@ func (f *fetcher) first() string {
 	return "a package"
 }
 
+// counter counts who sent what.
+type counter struct {
+	f *fetcher
+	a *swarm.Arrival
+	r io.Reader
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.f.mu.Lock()
+	defer c.f.mu.Unlock()
+	c.f.now.Sent += int64(n)
+	if c.a.Kind == swarm.Peer {
+		c.f.now.ByPeers += int64(n)
+		c.f.peers[c.a.Source] = true
+		c.f.now.Peers = len(c.f.peers)
+	}
+	return n, err
+}
+
 // meter counts the bytes of a pack on their way, scaled to the bytes of its files.
 type meter struct {
 	f           *fetcher
@@ -203,7 +270,7 @@ func (m *meter) Read(b []byte) (int, error) {
 		done := int64(float64(m.whole) * min(1, float64(m.n)/float64(m.size)))
 		m.f.mu.Lock()
 		defer m.f.mu.Unlock()
-		if done <= m.f.partial[m.root] {
+		if m.f.names[m.root] != "" || done <= m.f.partial[m.root] {
 			return n, err // another source is as far
 		}
 		m.f.now.Bytes += done - m.f.partial[m.root]

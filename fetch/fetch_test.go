@@ -139,14 +139,14 @@ type liar struct{ swarm.Source }
 
 func (liar) Name() string { return "liar" }
 
-func (l liar) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
-	return l.Source.Content(ctx, roots, func(root cid.Cid, size int64, pack io.Reader) error {
+func (l liar) Content(ctx context.Context, r swarm.Request, each swarm.Each) ([]swarm.Want, error) {
+	return l.Source.Content(ctx, r, func(w swarm.Want, size int64, pack io.Reader) error {
 		b, err := io.ReadAll(pack)
 		if err != nil {
 			return err
 		}
 		b[len(b)/2] ^= 1
-		return each(root, size, bytes.NewReader(b))
+		return each(w, size, bytes.NewReader(b))
 	})
 }
 
@@ -165,7 +165,7 @@ type turn struct {
 	done  func()        // called at the end
 }
 
-func (s turn) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
+func (s turn) Content(ctx context.Context, r swarm.Request, each swarm.Each) ([]swarm.Want, error) {
 	defer s.done()
 	if s.after != nil {
 		select {
@@ -173,7 +173,7 @@ func (s turn) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]
 		case <-ctx.Done():
 		}
 	}
-	return s.Source.Content(ctx, roots, each)
+	return s.Source.Content(ctx, r, each)
 }
 
 func TestLiarIsReportedAndHonestSourceServes(t *testing.T) {
@@ -231,13 +231,15 @@ type recorder struct {
 	then  func()
 }
 
-func (r *recorder) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
-	r.asked = append(r.asked, roots...)
-	return r.Source.Content(ctx, roots, func(root cid.Cid, size int64, pack io.Reader) error {
+func (r *recorder) Content(ctx context.Context, req swarm.Request, each swarm.Each) ([]swarm.Want, error) {
+	for _, w := range req.Wants {
+		r.asked = append(r.asked, w.Root)
+	}
+	return r.Source.Content(ctx, req, func(w swarm.Want, size int64, pack io.Reader) error {
 		if r.given++; r.given == r.n {
 			r.then()
 		}
-		return each(root, size, pack)
+		return each(w, size, pack)
 	})
 }
 
@@ -298,7 +300,7 @@ type dead struct{ swarm.Source }
 
 func (dead) Name() string { return "dead" }
 
-func (dead) Content(context.Context, []cid.Cid, swarm.Each) ([]cid.Cid, error) {
+func (dead) Content(context.Context, swarm.Request, swarm.Each) ([]swarm.Want, error) {
 	return nil, errors.New("no route")
 }
 

@@ -13,8 +13,9 @@ type Item struct {
 	Root     cid.Cid
 	Name     string
 	Version  string
-	Size     int64  // bytes of its files, as locked
-	Registry string // name in the lock
+	Size     int64     // bytes of its files, as locked
+	Registry string    // name in the lock
+	Kin      []cid.Cid // trees of this name that are in the store
 }
 
 // Plan is a lock minus what is here.
@@ -39,18 +40,14 @@ func NewPlan(l *lockfile.Lock, keep func(name.Name) bool, s *store.Store) Plan {
 			Root: row.Root, Name: row.Name.String(), Version: row.Version.String(), Size: row.Size, Registry: row.Registry,
 		})
 	}
-	return p
-}
-
-// roots lists what to ask for, each once.
-func (p *Plan) roots() []cid.Cid {
-	seen := make(map[cid.Cid]bool, len(p.Want))
-	roots := make([]cid.Cid, 0, len(p.Want))
-	for _, it := range p.Want {
-		if !seen[it.Root] {
-			seen[it.Root] = true
-			roots = append(roots, it.Root)
+	names := make(map[string]bool, len(p.Want))
+	for i := range p.Want {
+		names[p.Want[i].Name] = true
+	}
+	if kin, err := s.Kin(func(n string) bool { return names[n] }); err == nil { // without it more is fetched
+		for i := range p.Want {
+			p.Want[i].Kin = kin[p.Want[i].Name]
 		}
 	}
-	return roots
+	return p
 }

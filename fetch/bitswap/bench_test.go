@@ -10,8 +10,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/ipfs/go-cid"
-
+	"pkg/fetch/swarm"
 	"pkg/fetch/tree"
 )
 
@@ -39,7 +38,7 @@ func benchmark(b *testing.B, s *sample) {
 		b.SetBytes(int64(len(s.plain)))
 		b.ReportAllocs()
 		for b.Loop() {
-			missing, err := src.Content(b.Context(), []cid.Cid{s.root}, func(_ cid.Cid, _ int64, pack io.Reader) error {
+			missing, err := src.Content(b.Context(), swarm.Ask(s.root), func(_ swarm.Want, _ int64, pack io.Reader) error {
 				_, err := io.Copy(io.Discard, pack)
 				return err
 			})

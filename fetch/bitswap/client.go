@@ -9,6 +9,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"pkg/fetch/swarm"
 	"pkg/fetch/tree"
 )
 
@@ -36,16 +37,16 @@ type client struct {
 }
 
 // begin starts a fetch. End it.
-func (c *client) begin(ctx context.Context, s *Source, roots []cid.Cid) (*fetch, error) {
+func (c *client) begin(ctx context.Context, s *Source, wants []swarm.Want) (*fetch, error) {
 	f := &fetch{
 		c: c, s: s, asks: map[cid.Cid]*ask{}, lost: map[*walk]error{}, wake: make(chan struct{}, 1), prio: 1 << 30,
 	}
 	f.ctx, f.cancel = context.WithCancel(ctx)
-	seen := map[cid.Cid]bool{}
-	for _, root := range roots {
-		if !seen[root] {
-			seen[root] = true
-			f.walks = append(f.walks, newWalk(root, s.limits))
+	seen := map[swarm.Want]bool{}
+	for _, x := range wants {
+		if !seen[x] {
+			seen[x] = true
+			f.walks = append(f.walks, newWalk(x, s.limits))
 		}
 	}
 	window := maxWindow

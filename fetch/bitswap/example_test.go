@@ -11,6 +11,7 @@ import (
 
 	"pkg/fetch/bitswap"
 	"pkg/fetch/store"
+	"pkg/fetch/swarm"
 )
 
 // Fetch a tree from one peer into a store. Nothing is served: Options has no Blocks.
@@ -26,8 +27,8 @@ func ExampleExchange_Source() {
 		log.Fatal(err)
 	}
 	x := bitswap.Open(host, bitswap.Options{})
-	missing, err := x.Source(from).Content(ctx, []cid.Cid{root}, func(root cid.Cid, _ int64, pack io.Reader) error {
-		_, err := into.Put(ctx, root, pack) // checks every block again
+	missing, err := x.Source(from).Content(ctx, swarm.Ask(root), func(w swarm.Want, _ int64, pack io.Reader) error {
+		_, err := into.Put(ctx, w.Root, pack) // checks every block again
 		return err
 	})
 	log.Println(missing, err, x.Close(), host.Close())

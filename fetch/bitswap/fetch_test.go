@@ -23,10 +23,10 @@ import (
 )
 
 // get fetches roots and returns their packs without compression.
-func get(t *testing.T, s *Source, roots ...cid.Cid) (packs map[cid.Cid][]byte, missing []cid.Cid, err error) {
+func get(t *testing.T, s *Source, roots ...cid.Cid) (packs map[cid.Cid][]byte, missing []swarm.Want, err error) {
 	t.Helper()
 	packs = map[cid.Cid][]byte{}
-	missing, err = s.Content(t.Context(), roots, func(root cid.Cid, size int64, pack io.Reader) error {
+	missing, err = s.Content(t.Context(), swarm.Ask(roots...), func(w swarm.Want, size int64, pack io.Reader) error {
 		b, err := io.ReadAll(pack)
 		if err != nil {
 			return err
@@ -34,7 +34,7 @@ func get(t *testing.T, s *Source, roots ...cid.Cid) (packs map[cid.Cid][]byte, m
 		if size >= 0 && int64(len(b)) != size {
 			t.Errorf("a pack of %d bytes was said to have %d", len(b), size)
 		}
-		packs[root] = unzstd(t, b)
+		packs[w.Root] = unzstd(t, b)
 		return nil
 	})
 	return packs, missing, err
@@ -72,8 +72,8 @@ func TestFetchedTreeIsInstalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := st.Batch()
-	missing, err := x.Source(at).Content(t.Context(), []cid.Cid{want.root}, func(root cid.Cid, _ int64, pack io.Reader) error {
-		_, err := b.Put(t.Context(), root, pack)
+	missing, err := x.Source(at).Content(t.Context(), swarm.Ask(want.root), func(w swarm.Want, _ int64, pack io.Reader) error {
+		_, err := b.Put(t.Context(), w.Root, pack)
 		return err
 	})
 	if err != nil || len(missing) > 0 {
@@ -123,7 +123,7 @@ func TestIncompleteRootIsMissing(t *testing.T) {
 	_, at := newExchange(t, Options{Blocks: want})
 	x, _ := newExchange(t, Options{})
 	got, missing, err := get(t, x.Source(at), none.root, want.root, other.root)
-	if err != nil || len(missing) != 2 || missing[0] != none.root || missing[1] != want.root || len(got) != 1 {
+	if err != nil || len(missing) != 2 || missing[0].Root != none.root || missing[1].Root != want.root || len(got) != 1 {
 		t.Errorf("got %d packs, missing %v, %v; want one pack, %s and %s missing", len(got), missing, err, none.root, want.root)
 	}
 }
@@ -134,11 +134,11 @@ func TestErrorOfEachIsReturnedAsItIs(t *testing.T) {
 	_, at := newExchange(t, Options{Blocks: want})
 	x, _ := newExchange(t, Options{})
 	mine := errors.New("mine")
-	if _, err := x.Source(at).Content(t.Context(), []cid.Cid{want.root}, func(cid.Cid, int64, io.Reader) error { return mine }); err != mine { //nolint:errorlint // as it is
+	if _, err := x.Source(at).Content(t.Context(), swarm.Ask(want.root), func(swarm.Want, int64, io.Reader) error { return mine }); err != mine { //nolint:errorlint // as it is
 		t.Errorf("got %v, want %v", err, mine)
 	}
 	// each need not read.
-	if missing, err := x.Source(at).Content(t.Context(), []cid.Cid{want.root}, func(cid.Cid, int64, io.Reader) error { return nil }); err != nil || len(missing) > 0 {
+	if missing, err := x.Source(at).Content(t.Context(), swarm.Ask(want.root), func(swarm.Want, int64, io.Reader) error { return nil }); err != nil || len(missing) > 0 {
 		t.Error(missing, err)
 	}
 }
@@ -332,7 +332,7 @@ func TestCancelledFetchEnds(t *testing.T) {
 		return nil
 	}})
 	x, _ := newExchange(t, Options{})
-	_, err := x.Source(at).Content(ctx, []cid.Cid{want.root}, func(_ cid.Cid, _ int64, pack io.Reader) error {
+	_, err := x.Source(at).Content(ctx, swarm.Ask(want.root), func(_ swarm.Want, _ int64, pack io.Reader) error {
 		_, err := io.Copy(io.Discard, pack)
 		return err
 	})
@@ -381,7 +381,7 @@ func TestMemoryOfAFetchIsBounded(t *testing.T) {
 	x, _ := newExchange(t, Options{Limits: Limits{Buffer: 2 << 20}})
 	// The reader is behind by what is compressed and buffered besides.
 	const besides = 6 << 20
-	missing, err := x.Source(at).Content(t.Context(), []cid.Cid{want.root}, func(_ cid.Cid, _ int64, pack io.Reader) error {
+	missing, err := x.Source(at).Content(t.Context(), swarm.Ask(want.root), func(_ swarm.Want, _ int64, pack io.Reader) error {
 		buf := make([]byte, 256<<10)
 		var read int64
 		for {

@@ -20,6 +20,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"pkg/fetch/store"
+	"pkg/fetch/swarm"
 	"pkg/fetch/tree"
 )
 
@@ -239,8 +240,8 @@ func TestKuboIsASource(t *testing.T) {
 	b := st.Batch()
 	at := k.info(t)
 	start := time.Now()
-	missing, err := x.Source(at).Content(t.Context(), []cid.Cid{root}, func(root cid.Cid, _ int64, pack io.Reader) error {
-		_, err := b.Put(t.Context(), root, pack)
+	missing, err := x.Source(at).Content(t.Context(), swarm.Ask(root), func(w swarm.Want, _ int64, pack io.Reader) error {
+		_, err := b.Put(t.Context(), w.Root, pack)
 		return err
 	})
 	if err != nil || len(missing) > 0 {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/ipfs/go-cid"
 	"github.com/klauspost/compress/zstd"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -50,12 +49,12 @@ var (
 	errStopped = errors.New("stopped reading")
 )
 
-// Content implements [swarm.Source]. All roots are fetched at once, as far as [Limits.Buffer] goes, and passed on in
-// order. A root of which no peer has all blocks is missing; each may have been passed a part of it, with an error at
+// Content implements [swarm.Source]. All wants are fetched at once, as far as [Limits.Buffer] goes, and passed on in
+// order. One of which no peer has all blocks is missing; each may have been passed a part of it, with an error at
 // its end. A peer that sends a wrong block is let go and named in [Stats]; if there is no other, its lie, a
 // [*tree.HashError], is the error.
-func (s *Source) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) (missing []cid.Cid, err error) {
-	f, err := s.x.client.begin(ctx, s, roots)
+func (s *Source) Content(ctx context.Context, r swarm.Request, each swarm.Each) (missing []swarm.Want, err error) {
+	f, err := s.x.client.begin(ctx, s, r.Wants)
 	if err != nil {
 		return nil, &swarm.SourceError{Source: s.Name(), Err: err}
 	}
@@ -76,9 +75,9 @@ func (s *Source) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) 
 		case errors.As(err, &stop):
 			return missing, stop.err
 		case errors.Is(err, errLost):
-			missing = append(missing, w.root)
+			missing = append(missing, w.want)
 		case errors.As(err, &bad):
-			faults = append(faults, fmt.Errorf("%s: %w", w.root, err))
+			faults = append(faults, fmt.Errorf("%s: %w", w.want, err))
 			f.skip(w)
 		case ctx.Err() != nil:
 			return missing, ctx.Err()
@@ -121,9 +120,9 @@ func (p *passer) pass(i int, w *walk) error {
 	_, err := io.CopyN(&p.buf, pr, smallPack)
 	switch {
 	case errors.Is(err, io.EOF):
-		err = p.each(w.root, int64(p.buf.Len()), &p.buf)
+		err = p.each(w.want, int64(p.buf.Len()), &p.buf)
 	case err == nil:
-		err = p.each(w.root, -1, io.MultiReader(&p.buf, pr))
+		err = p.each(w.want, -1, io.MultiReader(&p.buf, pr))
 	default:
 		return <-made
 	}

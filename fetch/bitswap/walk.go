@@ -6,14 +6,15 @@ import (
 	"github.com/ipfs/go-cid"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"pkg/fetch/swarm"
 	"pkg/fetch/tree"
 )
 
-// walk is the blocks of one tree in depth-first order, as far as they are known: a list whose head is the next block of
+// walk is the blocks of one tree, or those wanted of it, in depth-first order, as far as they are known: a list whose head is the next block of
 // the pack. A node that arrives puts what it links to behind itself. The list may name a block twice; it goes into the
 // pack the first time only. What it makes of malformed nodes is nothing: package tree refuses them with better words.
 type walk struct {
-	root   cid.Cid
+	want   swarm.Want
 	head   *item
 	blocks map[cid.Cid]*block
 	items  int // ever in the list
@@ -45,11 +46,18 @@ const (
 	done              // in the pack
 )
 
-func newWalk(root cid.Cid, l tree.Limits) *walk {
-	w := &walk{root: root, blocks: map[cid.Cid]*block{}}
+func newWalk(want swarm.Want, l tree.Limits) *walk {
+	w := &walk{want: want, blocks: map[cid.Cid]*block{}}
 	// Files, their nodes, directories and chunks; twice, as a node may be spread again.
 	w.most = 2 * (3*l.Files + int(l.Bytes/tree.ChunkSize) + 1)
-	w.head = w.add(link{root, tree.MaxBlock}, nil)
+	if want.Scope != swarm.Leaves {
+		w.head = w.add(link{want.Root, tree.MaxBlock}, nil)
+		return w
+	}
+	for i := want.To - 1; i >= want.From; i-- {
+		_, size := want.Of.Span(i)
+		w.head = w.add(link{want.Of.Leaf(i), size}, w.head)
+	}
 	return w
 }
 
@@ -83,6 +91,9 @@ func (w *walk) spread(b *block, at *item) error {
 	}
 	all := links(b.data)
 	for i := len(all) - 1; i >= 0; i-- {
+		if w.want.Scope == swarm.Nodes && all[i].to.Type() == cid.Raw {
+			continue
+		}
 		if w.items == w.most {
 			return &tree.Error{Why: "links to more than a tree may hold"}
 		}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"pkg/fetch/swarm"
 	"pkg/fetch/tree"
 )
 
@@ -124,7 +125,7 @@ func TestWalkIsInTheOrderOfThePack(t *testing.T) {
 	s := mixed(t)
 	rapid.Check(t, func(t *rapid.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
-		w := newWalk(s.root, tree.Default())
+		w := newWalk(swarm.Want{Root: s.root}, tree.Default())
 		var got []cid.Cid
 		for w.head != nil {
 			var known []*block
@@ -162,7 +163,7 @@ func TestWalkIsInTheOrderOfThePack(t *testing.T) {
 func TestBlockLargerThanItsLinkIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newSample(t, []tree.File{bytesFile("a", []byte("abc"), false)})
-	w := newWalk(s.root, tree.Default())
+	w := newWalk(swarm.Want{Root: s.root}, tree.Default())
 	if err := w.arrive(w.head.b, s.blocks[s.root]); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +175,7 @@ func TestBlockLargerThanItsLinkIsRefused(t *testing.T) {
 // TestBombIsBounded walks directories that link to each other a thousand times a level.
 func TestBombIsBounded(t *testing.T) {
 	t.Parallel()
-	w := newWalk(rawCID(nil), tree.Limits{Files: 1000, Bytes: 1 << 20})
+	w := newWalk(swarm.Want{Root: rawCID(nil)}, tree.Limits{Files: 1000, Bytes: 1 << 20})
 	leaf := rawCID([]byte("leaf"))
 	node := func(to cid.Cid) []byte {
 		var b []byte
@@ -190,7 +191,7 @@ func TestBombIsBounded(t *testing.T) {
 	for range 6 {
 		c, _ := payload{prefix: []byte(nodePrefix), data: top}.address()
 		blocks[c] = top
-		w = newWalk(c, tree.Limits{Files: 1000, Bytes: 1 << 20})
+		w = newWalk(swarm.Want{Root: c}, tree.Limits{Files: 1000, Bytes: 1 << 20})
 		top = node(c)
 	}
 	for steps := 0; w.head != nil && steps < 10_000; steps++ {

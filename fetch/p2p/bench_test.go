@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/ipfs/go-cid"
-
 	"pkg/fetch/store"
 	"pkg/fetch/swarm"
 )
@@ -44,7 +42,7 @@ func BenchmarkContent(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				var n atomic.Int64
-				if _, err := c.src(b).Content(b.Context(), sh.roots, func(_ cid.Cid, _ int64, pack io.Reader) error {
+				if _, err := c.src(b).Content(b.Context(), swarm.Ask(sh.roots...), func(_ swarm.Want, _ int64, pack io.Reader) error {
 					m, err := io.Copy(io.Discard, pack)
 					n.Add(m)
 					return err
@@ -65,12 +63,12 @@ func BenchmarkContent(b *testing.B) {
 				batch := s.Batch()
 				get := swarm.Session{
 					Sources: []swarm.Source{c.src(b)},
-					Put: func(ctx context.Context, _ string, root cid.Cid, _ int64, pack io.Reader) error {
-						_, err := batch.Put(ctx, root, pack)
-						return err
+					Put: func(ctx context.Context, a *swarm.Arrival) ([]swarm.Want, error) {
+						_, err := batch.Put(ctx, a.Root, a.Pack)
+						return nil, err
 					},
 				}
-				if _, err := get.Get(b.Context(), sh.roots); err != nil {
+				if _, err := get.Get(b.Context(), swarm.Packs(sh.roots...)); err != nil {
 					b.Fatal(err)
 				}
 				b.StopTimer()

@@ -118,11 +118,11 @@ func absent() cid.Cid {
 }
 
 // collect gathers what a source gives.
-func collect(ctx context.Context, src swarm.Source, roots []cid.Cid) (got map[cid.Cid][]byte, missing []cid.Cid, err error) {
+func collect(ctx context.Context, src swarm.Source, roots []cid.Cid) (got map[cid.Cid][]byte, missing []swarm.Want, err error) {
 	got = map[cid.Cid][]byte{}
-	missing, err = src.Content(ctx, roots, func(root cid.Cid, _ int64, pack io.Reader) error {
+	missing, err = src.Content(ctx, swarm.Ask(roots...), func(w swarm.Want, _ int64, pack io.Reader) error {
 		b, err := io.ReadAll(pack)
-		got[root] = b
+		got[w.Root] = b
 		return err
 	})
 	return got, missing, err
@@ -164,7 +164,7 @@ func TestPacksComeOverEveryTransport(t *testing.T) {
 			h := startHost(t, Config{SwarmKey: c.secret}, defaultTimes(), c.secure)
 			src := quick(h.Source(seed.Info()))
 			got, missing, err := collect(t.Context(), src, append([]cid.Cid{absent()}, sh.roots...))
-			if err != nil || len(missing) != 1 || missing[0] != absent() {
+			if err != nil || len(missing) != 1 || missing[0].Root != absent() {
 				t.Fatalf("missing %v, %v; want the absent root", missing, err)
 			}
 			for root, want := range sh.packs {
@@ -177,7 +177,7 @@ func TestPacksComeOverEveryTransport(t *testing.T) {
 				t.Errorf("connections %v, want one over %q", conns, c.security)
 			}
 			enough, calls := errors.New("enough"), 0
-			if _, err := src.Content(t.Context(), sh.roots, func(cid.Cid, int64, io.Reader) error {
+			if _, err := src.Content(t.Context(), swarm.Ask(sh.roots...), func(swarm.Want, int64, io.Reader) error {
 				calls++
 				return enough
 			}); !errors.Is(err, enough) || calls != 1 {

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pswarm "github.com/libp2p/go-libp2p/p2p/net/swarm"
 
@@ -94,13 +93,13 @@ func (s *source) Name() string { return "peer " + short(s.id) }
 
 // Content implements swarm.Source. A peer that cannot be dialed, or does not speak [Protocol], is not asked again: what
 // may help with a registry is only time lost with one of many peers.
-func (s *source) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
+func (s *source) Content(ctx context.Context, r swarm.Request, each swarm.Each) ([]swarm.Want, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	call, client := *s.http, *s.http.Client
 	client.Transport = once{client.Transport, cancel}
 	call.Client = &client
-	missing, err := call.Content(ctx, roots, each)
+	missing, err := call.Content(ctx, r, each)
 	if _, ok := errors.AsType[*finalError](context.Cause(ctx)); ok && err != nil {
 		return missing, &swarm.SourceError{Source: s.Name(), Err: context.Cause(ctx)}
 	}

@@ -237,24 +237,38 @@ func (s *source) Name() string {
 // Kind implements swarm's optional interface.
 func (s *source) Kind() swarm.Kind { return swarm.Peer }
 
+// Absent implements swarm's optional interface: that trackers have answered, and name nobody for this place.
+func (s *source) Absent() bool {
+	if s.known != nil {
+		return false
+	}
+	select {
+	case <-s.p.found:
+		return s.at >= len(s.p.list)
+	default:
+		return false
+	}
+}
+
 // Content implements swarm.Source: by HTTP, or by bitswap where the peer knows only that.
-func (s *source) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
+func (s *source) Content(ctx context.Context, r swarm.Request, each swarm.Each) ([]swarm.Want, error) {
 	q, err := s.provider(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if q == nil {
-		return roots, nil
+		return r.Wants, nil
 	}
-	var ask, missing []cid.Cid
-	for _, root := range roots {
-		if q.roots == nil || q.roots[root] {
-			ask = append(ask, root)
+	ask := swarm.Request{Shared: r.Shared}
+	var missing []swarm.Want
+	for _, w := range r.Wants {
+		if q.roots == nil || q.roots[w.Root] {
+			ask.Wants = append(ask.Wants, w)
 		} else {
-			missing = append(missing, root)
+			missing = append(missing, w)
 		}
 	}
-	if len(ask) == 0 {
+	if len(ask.Wants) == 0 {
 		return missing, nil
 	}
 	if err := s.p.start(); err != nil { //nolint:contextcheck // the host lives until Close
@@ -265,9 +279,9 @@ func (s *source) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) 
 	s.name = src.Name()
 	s.mu.Unlock()
 	begun := false
-	lacks, err := src.Content(ctx, ask, func(root cid.Cid, size int64, pack io.Reader) error {
+	lacks, err := src.Content(ctx, ask, func(w swarm.Want, size int64, pack io.Reader) error {
 		begun = true
-		return each(root, size, pack)
+		return each(w, size, pack)
 	})
 	if err != nil && !begun && p2p.Unspoken(err) {
 		lacks, err = s.p.exchange.Source(q.AddrInfo).Content(ctx, ask, each)

@@ -96,11 +96,11 @@ func start(t *testing.T, st *store.Store, c seed.Config) *seed.Seed {
 func get(ctx context.Context, t *testing.T, sources []swarm.Source, roots []cid.Cid) ([]swarm.Tally, error) {
 	t.Helper()
 	b := empty(t).Batch()
-	session := swarm.Session{Sources: sources, Put: func(ctx context.Context, _ string, root cid.Cid, _ int64, pack io.Reader) error {
-		_, err := b.Put(ctx, root, pack)
-		return err
+	session := swarm.Session{Sources: sources, Put: func(ctx context.Context, a *swarm.Arrival) ([]swarm.Want, error) {
+		_, err := b.Put(ctx, a.Root, a.Pack)
+		return nil, err
 	}}
-	tallies, err := session.Get(ctx, roots)
+	tallies, err := session.Get(ctx, swarm.Packs(roots...))
 	if serr := b.Seal(ctx); serr != nil {
 		t.Error(serr)
 	}
@@ -151,7 +151,7 @@ func TestSeedServesOnlyWhatItShares(t *testing.T) {
 	p := peers.New(peers.Config{Known: s.Addrs()[:1]})
 	defer func() { _ = p.Close() }() // another test looks
 	_, err := get(t.Context(), t, p.Sources(t.Context(), roots), roots)
-	if missing := new(swarm.MissingError); err == nil || !asMissing(err, missing) || len(missing.Roots) != 1 || missing.Roots[0] != roots[1] {
+	if missing := new(swarm.MissingError); err == nil || !asMissing(err, missing) || len(missing.Wants) != 1 || missing.Wants[0].Root != roots[1] {
 		t.Errorf("get = %v, want %s alone to be missing", err, roots[1])
 	}
 }

@@ -53,16 +53,16 @@ func BenchmarkHTTP(b *testing.B) {
 	src := &swarm.HTTP{Base: base, Client: srv.Client()}
 	for name, get := range map[string]func(put func(root cid.Cid, pack io.Reader) error) error{
 		"session": func(put func(root cid.Cid, pack io.Reader) error) error {
-			s := swarm.Session{Sources: []swarm.Source{src}, Put: func(_ context.Context, _ string, root cid.Cid, _ int64, pack io.Reader) error { return put(root, pack) }}
-			_, err := s.Get(b.Context(), roots)
+			s := swarm.Session{Sources: []swarm.Source{src}, Put: func(_ context.Context, a *swarm.Arrival) ([]swarm.Want, error) { return nil, put(a.Root, a.Pack) }}
+			_, err := s.Get(b.Context(), swarm.Packs(roots...))
 			return err
 		},
 		"plain": func(put func(root cid.Cid, pack io.Reader) error) error {
 			var g errgroup.Group
 			g.SetLimit(runtime.GOMAXPROCS(0))
-			_, err := src.Content(b.Context(), roots, func(root cid.Cid, _ int64, pack io.Reader) error {
+			_, err := src.Content(b.Context(), swarm.Ask(roots...), func(w swarm.Want, _ int64, pack io.Reader) error {
 				data, err := io.ReadAll(pack)
-				g.Go(func() error { return put(root, bytes.NewReader(data)) })
+				g.Go(func() error { return put(w.Root, bytes.NewReader(data)) })
 				return err
 			})
 			if perr := g.Wait(); perr != nil {

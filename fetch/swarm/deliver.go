@@ -8,22 +8,20 @@ import (
 	"io"
 	"slices"
 
-	"github.com/ipfs/go-cid"
-
 	"pkg/fetch/tree"
 )
 
 const (
 	// smallPack is up to how many bytes a pack is read into memory, to be unpacked beside others while the stream goes
 	// on. Larger ones are unpacked straight from the stream, and so are all when memory is short.
-	smallPack = 1 << 20
+	smallPack = 1<<20 + 64<<10
 	// skipPacks is how many bytes of packs that are not needed one request reads past, before it is ended instead.
 	skipPacks = 256 << 10
 )
 
 // deliver takes one pack of a call. Packs are put under ctx, so that a call may end before; asking is the call's own.
-func (r *race) deliver(ctx, asking context.Context, c *call, root cid.Cid, size int64, pack io.Reader) error {
-	d, skip, err := r.present(c, root, size)
+func (r *race) deliver(ctx, asking context.Context, c *call, x Want, size int64, pack io.Reader) error {
+	d, skip, err := r.present(c, x, size)
 	if err != nil {
 		return err
 	}
@@ -52,17 +50,17 @@ func (r *race) deliver(ctx, asking context.Context, c *call, root cid.Cid, size 
 }
 
 // present decides what is done with a pack that arrives: it is brought, or skipped, or the call ends.
-func (r *race) present(c *call, root cid.Cid, size int64) (d *delivery, skip bool, err error) {
+func (r *race) present(c *call, x Want, size int64) (d *delivery, skip bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c.ended || r.fatal != nil {
 		return nil, false, errStop
 	}
 	c.from.named()
-	w := r.byRoot[root]
+	w := r.byWant[x]
 	m, asked := c.left[w]
 	if !asked {
-		err := &tree.Error{Why: fmt.Sprintf("%s was not asked for, or came twice", root)}
+		err := &tree.Error{Why: fmt.Sprintf("%s was not asked for, or came twice", x)}
 		r.lie(c.from, err)
 		return nil, false, err
 	}
@@ -95,7 +93,7 @@ func (r *race) useful(c *call, w *want, m mode) bool {
 	}
 	under, _ := r.quicks(w)
 	switch {
-	case m == spare && r.held(c.from) && !w.lacked:
+	case m == spare && r.held(c.from) && r.free(w, true):
 		return false
 	case m == again:
 		return room(under, len(w.under))
@@ -194,10 +192,11 @@ func (r *race) forget(d *delivery, broken bool) {
 
 // put puts one pack and blames who is to blame.
 func (r *race) put(ctx context.Context, d *delivery, size int64, in *stream) error {
-	err := r.s.Put(ctx, d.c.from.Source, d.w.root, size, in)
+	more, err := r.s.Put(ctx, &Arrival{Want: d.w.Want, Source: d.c.from.Source, Kind: d.c.from.Kind, Size: size, Pack: in, Alone: r.alone(d)})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil {
+		r.insert(d.w, more)
 		r.won(d)
 		return nil
 	}
@@ -214,6 +213,32 @@ func (r *race) put(ctx context.Context, d *delivery, size int64, in *stream) err
 		r.fatal = err
 	}
 	return err
+}
+
+// alone says whether nobody but its source can bring what belongs to d's root.
+func (r *race) alone(d *delivery) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !slices.ContainsFunc(r.runners, func(v *runner) bool {
+		return v != d.c.from && !v.out() && !absent(v.src) && !v.lacks[d.w]
+	})
+}
+
+// insert takes in what w led to, before what is left: it is the rest of something that has begun. Who does not have w
+// does not have that.
+func (r *race) insert(w *want, more []Want) {
+	added := r.add(more)
+	for _, u := range r.runners {
+		for _, x := range added {
+			if u.lacks[w] && x.Scope == Leaves {
+				u.lacks[x] = true
+			}
+		}
+	}
+	r.wants = slices.Concat(added, r.wants)
+	if len(added) > 0 {
+		r.wake()
+	}
 }
 
 // won takes note of a root that is there, and ends what others were doing for it.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"path/filepath"
 
-	"github.com/ipfs/go-cid"
-
 	"pkg/fetch/store"
 )
 
@@ -22,20 +20,21 @@ func (d *Dir) Name() string { return filepath.ToSlash(d.Store.Dir()) }
 func (d *Dir) Kind() Kind { return Disk }
 
 // Content implements Source.
-func (d *Dir) Content(ctx context.Context, roots []cid.Cid, each Each) (missing []cid.Cid, err error) {
-	for _, root := range roots {
+func (d *Dir) Content(ctx context.Context, r Request, each Each) (missing []Want, err error) {
+	o := opener{store: d.Store}
+	for _, w := range r.Wants {
 		if err := ctx.Err(); err != nil {
 			return missing, err
 		}
-		f, size, err := d.Store.OpenPack(root)
+		f, size, err := o.open(ctx, w)
 		if errors.Is(err, store.ErrNotFound) {
-			missing = append(missing, root)
+			missing = append(missing, w)
 			continue
 		}
 		if err != nil {
 			return missing, &SourceError{d.Name(), err}
 		}
-		err = each(root, size, f)
+		err = each(w, size, f)
 		_ = f.Close() // read only
 		if err != nil {
 			return missing, err

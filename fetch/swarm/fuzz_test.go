@@ -32,20 +32,24 @@ func FuzzFrame(f *testing.F) {
 
 // FuzzRequest holds that no request wants too much or something that is no address.
 func FuzzRequest(f *testing.F) {
-	f.Add([]byte(`{"want":["bafkqaaa"],"have":[]}`))
+	f.Add([]byte(`{"want":["bafkqaaa"],"shared":true}`))
+	f.Add([]byte(`{"want":["bafkqaaa?nodes","bafkqaaa?leaves=1-20"]}`))
 	f.Add([]byte(`{"want":[]}`))
 	f.Add([]byte(`{"want":[1]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		want, err := parseRequest(bytes.NewReader(b))
+		want, _, err := parseRequest(bytes.NewReader(b))
 		if err != nil {
 			return
 		}
 		if len(want) == 0 || len(want) > maxWant {
-			t.Fatalf("%d roots", len(want))
+			t.Fatalf("%d wants", len(want))
 		}
-		for _, c := range want {
-			if err := block.Check(c); err != nil {
+		for _, w := range want {
+			if err := block.Check(w.Root); err != nil {
 				t.Fatal(err)
+			}
+			if again, err := parseWant(w.String()); err != nil || again != w {
+				t.Fatalf("%v was read as %v, %v", w, again, err)
 			}
 		}
 	})

@@ -1,12 +1,14 @@
 package swarm
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -16,18 +18,18 @@ import (
 )
 
 const (
-	// maxWant is how many roots one request may want.
+	// maxWant is how many wants one request may have.
 	maxWant = 1024
-	// maxRequest is how long a request may be, in bytes: that many roots wanted and as many there.
-	maxRequest = 2 * maxWant * 80
+	// maxRequest is how long a request may be, in bytes.
+	maxRequest = maxWant * 120
 	// stretch is how much of a pack is sent under one deadline.
 	stretch = 1 << 20
 )
 
 // contentRequest is the body of POST /content.
 type contentRequest struct {
-	Want []string `json:"want"`
-	Have []string `json:"have"` // roots the client has: room for packs that leave out what these hold
+	Want   []string `json:"want"`   // root, root?nodes or root?leaves=from-to
+	Shared bool     `json:"shared"` // the client may have all of it elsewhere
 }
 
 // Server serves the packs of a store. It holds no state of its own and is safe for concurrent use.
@@ -39,14 +41,11 @@ type Server struct {
 	Idle time.Duration
 	// Only says which roots are served; nil: all. It is used concurrently.
 	Only func(root cid.Cid) bool
-}
+	// Elsewhere says which roots peers have, so that those who said so may be left to ask them; nil: none. It is used
+	// concurrently.
+	Elsewhere func(root cid.Cid) bool
 
-// open opens the pack of a root that is served.
-func (s *Server) open(root cid.Cid) (*os.File, int64, error) {
-	if s.Only != nil && !s.Only(root) {
-		return nil, 0, store.ErrNotFound
-	}
-	return s.Store.OpenPack(root)
+	ration ration
 }
 
 // Handler serves POST /content and GET|HEAD /packs/{root} from s, without deadlines of its own.
@@ -61,7 +60,7 @@ func (s *Server) Handler() http.Handler {
 }
 
 func (s *Server) content(w http.ResponseWriter, r *http.Request) {
-	want, err := parseRequest(http.MaxBytesReader(w, r.Body, maxRequest))
+	want, shared, err := parseRequest(http.MaxBytesReader(w, r.Body, maxRequest))
 	if err != nil {
 		var large *http.MaxBytesError
 		status := http.StatusBadRequest
@@ -73,11 +72,12 @@ func (s *Server) content(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/vnd.pkg.packs")
 	w.Header().Set("Cache-Control", "no-store")
-	for _, root := range want {
+	o := opener{store: s.Store}
+	for _, x := range want {
 		if r.Context().Err() != nil {
 			return
 		}
-		if err := s.frame(w, root); err != nil {
+		if err := s.frame(r.Context(), w, &o, x, shared); err != nil {
 			// The head of a frame may be out: the only honest end now is to break the connection.
 			panic(http.ErrAbortHandler)
 		}
@@ -85,39 +85,89 @@ func (s *Server) content(w http.ResponseWriter, r *http.Request) {
 }
 
 // parseRequest reads and checks the body of POST /content.
-func parseRequest(body io.Reader) ([]cid.Cid, error) {
+func parseRequest(body io.Reader) (want []Want, shared bool, err error) {
 	dec := json.NewDecoder(body)
 	dec.DisallowUnknownFields()
 	var req contentRequest
 	if err := dec.Decode(&req); err != nil {
-		return nil, fmt.Errorf("malformed request: %w", err)
+		return nil, false, fmt.Errorf("malformed request: %w", err)
 	}
-	if len(req.Want) == 0 || len(req.Want) > maxWant || len(req.Have) > maxWant {
-		return nil, fmt.Errorf("%d roots wanted, %d there: at least 1 and at most %d can be", len(req.Want), len(req.Have), maxWant)
+	if len(req.Want) == 0 || len(req.Want) > maxWant {
+		return nil, false, fmt.Errorf("%d wanted: at least 1 and at most %d can be", len(req.Want), maxWant)
 	}
-	want := make([]cid.Cid, len(req.Want))
-	for i, text := range req.Want {
-		c, err := block.Parse(text)
+	seen := make(map[Want]bool, len(req.Want))
+	for _, text := range req.Want {
+		w, err := parseWant(text)
 		if err != nil {
-			return nil, fmt.Errorf("malformed request: %w", err)
+			return nil, false, fmt.Errorf("malformed request: %w", err)
 		}
-		want[i] = c
+		if seen[w] {
+			return nil, false, fmt.Errorf("%s is wanted twice", w)
+		}
+		seen[w] = true
+		want = append(want, w)
 	}
-	return want, nil
+	return want, req.Shared, nil
 }
 
-// frame sends one root, straight from the file.
-func (s *Server) frame(w http.ResponseWriter, root cid.Cid) error {
-	f, size, err := s.open(root)
+// parseWant reads what Want.String writes. Leaves are of no outline: their numbers are all there is.
+func parseWant(text string) (w Want, err error) {
+	root, part, parts := strings.Cut(text, "?")
+	if w.Root, err = block.Parse(root); err != nil {
+		return w, err
+	}
+	if !parts {
+		return w, nil
+	}
+	span, leaves := strings.CutPrefix(part, "leaves=")
+	from, to, _ := strings.Cut(span, "-")
+	switch {
+	case part == "nodes":
+		w.Scope = Nodes
+		return w, nil
+	case leaves:
+		w.Scope = Leaves
+		w.From, err = strconv.Atoi(from)
+		if err == nil {
+			w.To, err = strconv.Atoi(to)
+		}
+		if err == nil && w.String() == text {
+			return w, nil
+		}
+	}
+	return w, fmt.Errorf("%q is neither nodes nor leaves=from-to", part)
+}
+
+// open opens what is sent for a want. What is not, for whatever reason, is store.ErrNotFound.
+func (s *Server) open(ctx context.Context, o *opener, x Want, shared bool) (io.ReadCloser, int64, error) {
+	if s.Only != nil && !s.Only(x.Root) || x.Scope == Leaves && !s.sends(x, 0, shared) {
+		return nil, 0, store.ErrNotFound
+	}
+	f, size, err := o.open(ctx, x)
+	if err == nil && x.Scope == All && !s.sends(x, size, shared) {
+		_ = f.Close() // read only
+		return nil, 0, store.ErrNotFound
+	}
+	return f, size, err
+}
+
+// sends says whether there is a copy of x left for who may have it elsewhere.
+func (s *Server) sends(x Want, size int64, shared bool) bool {
+	return s.Elsewhere == nil || s.Now == nil || !s.Elsewhere(x.Root) || s.ration.take(x, size, s.Now(), shared)
+}
+
+// frame sends one want; a whole pack straight from its file.
+func (s *Server) frame(ctx context.Context, w http.ResponseWriter, o *opener, x Want, shared bool) error {
+	f, size, err := s.open(ctx, o, x, shared)
 	if errors.Is(err, store.ErrNotFound) {
-		_, err = w.Write(appendFrame(nil, root, 0))
+		_, err = w.Write(appendFrame(nil, x.Root, 0))
 		return err
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }() // read only
-	if _, err := w.Write(appendFrame(nil, root, size)); err != nil {
+	if _, err := w.Write(appendFrame(nil, x.Root, size)); err != nil {
 		return err
 	}
 	for size > 0 {
@@ -149,7 +199,11 @@ func (s *Server) pack(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusBadRequest, err.Error(), "")
 		return
 	}
-	f, _, err := s.open(root)
+	if s.Only != nil && !s.Only(root) {
+		reply(w, http.StatusNotFound, "no pack of "+root.String()+" here", "")
+		return
+	}
+	f, _, err := s.Store.OpenPack(root)
 	if errors.Is(err, store.ErrNotFound) {
 		reply(w, http.StatusNotFound, "no pack of "+root.String()+" here", "")
 		return

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ipfs/go-cid"
 	"golang.org/x/sync/errgroup"
 
 	"pkg/fetch/tree"
@@ -60,31 +59,30 @@ func (h *HTTP) Kind() Kind {
 }
 
 // Content implements Source.
-func (h *HTTP) Content(ctx context.Context, roots []cid.Cid, each Each) (missing []cid.Cid, err error) {
-	for len(roots) > 0 {
-		n := min(len(roots), batchWant)
-		lacks, err := h.batch(ctx, roots[:n], each)
+func (h *HTTP) Content(ctx context.Context, r Request, each Each) (missing []Want, err error) {
+	for len(r.Wants) > 0 {
+		n := min(len(r.Wants), batchWant)
+		lacks, err := h.batch(ctx, Request{r.Wants[:n], r.Shared}, each)
 		missing = append(missing, lacks...)
 		if err != nil {
 			return missing, err
 		}
-		roots = roots[n:]
+		r.Wants = r.Wants[n:]
 	}
 	return missing, nil
 }
 
-// batch asks for roots until all are answered.
-func (h *HTTP) batch(ctx context.Context, roots []cid.Cid, each Each) (missing []cid.Cid, err error) {
-	open := roots
+// batch asks until all is answered.
+func (h *HTTP) batch(ctx context.Context, open Request, each Each) (missing []Want, err error) {
 	for try := 1; ; try++ {
 		done, lacks, err := h.post(ctx, open, each)
 		missing = append(missing, lacks...)
-		open = open[done:]
+		open.Wants = open.Wants[done:]
 		switch {
 		case err == nil:
 			return missing, nil
 		case errors.Is(err, errNoBatch):
-			lacks, err := h.gets(ctx, open, each)
+			lacks, err := h.gets(ctx, open.Wants, each)
 			return append(missing, lacks...), err
 		case done > 0:
 			try = 1 // it made progress
@@ -134,11 +132,11 @@ func (e *permanentError) Error() string { return e.err.Error() }
 
 func (e *permanentError) Unwrap() error { return e.err }
 
-// post makes one batch request. done is how many roots of the front were answered.
-func (h *HTTP) post(ctx context.Context, roots []cid.Cid, each Each) (done int, missing []cid.Cid, err error) {
-	req := contentRequest{Want: make([]string, len(roots)), Have: []string{}}
-	for i, root := range roots {
-		req.Want[i] = root.String()
+// post makes one batch request. done is how many wants of the front were answered.
+func (h *HTTP) post(ctx context.Context, asked Request, each Each) (done int, missing []Want, err error) {
+	req := contentRequest{Want: make([]string, len(asked.Wants)), Shared: asked.Shared}
+	for i, w := range asked.Wants {
+		req.Want[i] = w.String()
 	}
 	body, err := json.Marshal(req)
 	if err != nil {
@@ -150,9 +148,9 @@ func (h *HTTP) post(ctx context.Context, roots []cid.Cid, each Each) (done int, 
 	}
 	defer func() { _ = resp.Close() }() // its errors came with the reads
 	r := bufio.NewReaderSize(resp, 64<<10)
-	for i, want := range roots {
+	for i, want := range asked.Wants {
 		root, size, err := readFrame(r, h.limit())
-		if err == nil && !root.Equals(want) {
+		if err == nil && !root.Equals(want.Root) {
 			err = fmt.Errorf("%w: %s where %s is due", errFrame, root, want)
 		}
 		if errors.Is(err, errFrame) {
@@ -162,20 +160,20 @@ func (h *HTTP) post(ctx context.Context, roots []cid.Cid, each Each) (done int, 
 			return i, missing, err
 		}
 		if size == 0 {
-			missing = append(missing, root)
+			missing = append(missing, want)
 			continue
 		}
-		if err := pass(root, size, r, each); err != nil {
+		if err := pass(want, size, r, each); err != nil {
 			return i, missing, err
 		}
 	}
-	return len(roots), missing, nil
+	return len(asked.Wants), missing, nil
 }
 
 // pass gives one pack to each. An error that the transport caused is the transport's.
-func pass(root cid.Cid, size int64, r io.Reader, each Each) error {
+func pass(w Want, size int64, r io.Reader, each Each) error {
 	in := &packReader{r: r, left: size}
-	if err := each(root, size, in); err != nil {
+	if err := each(w, size, in); err != nil {
 		if in.err != nil {
 			return in.err
 		}
@@ -215,31 +213,39 @@ func (p *packReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// gets fetches each root as a file. each still gets one at a time.
-func (h *HTTP) gets(ctx context.Context, roots []cid.Cid, each Each) (missing []cid.Cid, err error) {
+// gets fetches each root as a file. each still gets one at a time. There are no files of parts.
+func (h *HTTP) gets(ctx context.Context, wants []Want, each Each) (missing []Want, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelGets)
 	var mu sync.Mutex // guards missing and stop, and calls of each
 	var stop *eachError
-	one := func(root cid.Cid, size int64, pack io.Reader) error {
+	one := func(w Want, size int64, pack io.Reader) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if stop != nil {
 			return stop
 		}
-		err := pass(root, size, pack, each)
+		err := pass(w, size, pack, each)
 		errors.As(err, &stop)
 		return err
 	}
-	for _, root := range roots {
+	for _, w := range wants {
+		if w.Scope != All {
+			missing = append(missing, w)
+		}
+	}
+	for _, w := range wants {
+		if w.Scope != All {
+			continue
+		}
 		g.Go(func() error {
 			for try := 1; ; try++ {
-				found, err := h.get(ctx, root, one)
+				found, err := h.get(ctx, w, one)
 				if err == nil {
 					if !found {
 						mu.Lock()
 						defer mu.Unlock()
-						missing = append(missing, root)
+						missing = append(missing, w)
 					}
 					return nil
 				}
@@ -253,8 +259,8 @@ func (h *HTTP) gets(ctx context.Context, roots []cid.Cid, each Each) (missing []
 	return missing, err
 }
 
-func (h *HTTP) get(ctx context.Context, root cid.Cid, one Each) (found bool, err error) {
-	resp, err := h.do(ctx, http.MethodGet, h.Base.JoinPath("packs", root.String()), nil)
+func (h *HTTP) get(ctx context.Context, w Want, one Each) (found bool, err error) {
+	resp, err := h.do(ctx, http.MethodGet, h.Base.JoinPath("packs", w.Root.String()), nil)
 	if errors.Is(err, errNoBatch) {
 		return false, nil
 	}
@@ -265,7 +271,7 @@ func (h *HTTP) get(ctx context.Context, root cid.Cid, one Each) (found bool, err
 	if resp.size > h.limit() {
 		return false, &permanentError{fmt.Errorf("%w: a pack of %d bytes", errFrame, resp.size)}
 	}
-	return true, one(root, resp.size, io.LimitReader(resp, h.limit()))
+	return true, one(w, resp.size, io.LimitReader(resp, h.limit()))
 }
 
 func (h *HTTP) limit() int64 {

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ipfs/go-cid"
 	"golang.org/x/sync/errgroup"
 
 	"pkg/fetch/tree"
@@ -34,7 +33,7 @@ type race struct {
 
 	mu      sync.Mutex // guards what follows, and all wants, runners and calls
 	wants   []*want
-	byRoot  map[cid.Cid]*want
+	byWant  map[Want]*want
 	runners []*runner // as Session.Sources
 	order   []*runner // the same, in the order in which work is given: who costs nothing first
 	open    int       // wants that are not done
@@ -46,14 +45,13 @@ type race struct {
 	fatal   error
 }
 
-// want is one root.
+// want is one Want.
 type want struct {
-	root   cid.Cid
+	Want
 	size   int64       // expected, in bytes
 	asked  []*call     // that have it before them
 	under  []*delivery // that are bringing it
 	settle *delivery   // the one that has all of it and is being put
-	lacked bool        // some source does not have it
 	done   bool
 }
 
@@ -64,8 +62,10 @@ type runner struct {
 	costly bool
 	odd    bool // every second of those that cost
 	begun  bool // it was asked before
+	gone   bool // it stands for nobody
 	lacks  map[*want]bool
-	call   *call // under way, or nil
+	spared map[*want]bool // refused, as others have it
+	call   *call          // under way, or nil
 	pace   float64
 	recent float64 // bytes since the last heartbeat
 
@@ -80,6 +80,7 @@ type call struct {
 	left    map[*want]mode // of order, what it has not presented yet
 	bytes   int64          // expected, of those in left that it was given
 	now     *delivery      // what it is bringing, or nil
+	shared  bool           // others may have all of it
 	share   int64          // bytes expected at first
 	skipped int64          // bytes read past
 	age     int            // in heartbeats
@@ -106,27 +107,16 @@ type delivery struct {
 	lost bool  // another was faster
 }
 
-func newRace(s *Session, roots []cid.Cid) *race {
-	r := &race{s: s, news: make(chan struct{}, 1), byRoot: make(map[cid.Cid]*want, len(roots)), memory: s.Memory, bar: floor}
+func newRace(s *Session, wants []Want) *race {
+	r := &race{s: s, news: make(chan struct{}, 1), byWant: make(map[Want]*want, len(wants)), memory: s.Memory, bar: floor}
 	if r.memory == 0 {
 		r.memory = defaultMemory
 	}
 	r.puts.SetLimit(runtime.GOMAXPROCS(0))
-	for _, root := range roots {
-		if r.byRoot[root] != nil {
-			continue
-		}
-		w := &want{root: root, size: s.Sizes[root]}
-		if w.size <= 0 {
-			w.size = unknownSize
-		}
-		r.byRoot[root] = w
-		r.wants = append(r.wants, w)
-	}
-	r.open = len(r.wants)
+	r.wants = r.add(wants)
 	costly := 0
 	for _, src := range s.Sources {
-		u := &runner{Tally: Tally{Source: src.Name(), Kind: kindOf(src)}, src: src, lacks: map[*want]bool{}}
+		u := &runner{Tally: Tally{Source: src.Name(), Kind: kindOf(src)}, src: src, lacks: map[*want]bool{}, spared: map[*want]bool{}}
 		if u.costly = u.Kind == Registry; u.costly {
 			u.odd = costly%2 == 1
 			costly++
@@ -136,9 +126,52 @@ func newRace(s *Session, roots []cid.Cid) *race {
 	r.order = slices.Clone(r.runners)
 	slices.SortStableFunc(r.order, func(a, b *runner) int { return rank(a) - rank(b) })
 	if len(r.runners) > 1 { // large ones first: the last ones, which may be asked for twice, are small
-		slices.SortStableFunc(r.wants, func(a, b *want) int { return cmp.Compare(b.size, a.size) })
+		slices.SortStableFunc(r.wants, func(a, b *want) int {
+			if gate := cmp.Compare(gates(b), gates(a)); gate != 0 {
+				return gate
+			}
+			return cmp.Compare(b.size, a.size)
+		})
 	}
 	return r
+}
+
+// gates is 1 for what others wait for.
+func gates(w *want) int {
+	if w.Scope == Nodes {
+		return 1
+	}
+	return 0
+}
+
+// add makes wants of what is not wanted yet.
+func (r *race) add(wants []Want) []*want {
+	var added []*want
+	for _, x := range wants {
+		if r.byWant[x] != nil {
+			continue
+		}
+		w := &want{Want: x, size: r.s.size(x)}
+		r.byWant[x] = w
+		added = append(added, w)
+		r.open++
+	}
+	return added
+}
+
+// size is about how many bytes a want has.
+func (s *Session) size(w Want) int64 {
+	size := cmp.Or(s.Sizes[w.Root], unknownSize)
+	switch w.Scope {
+	case Nodes:
+		return 1<<10 + size>>12
+	case Leaves:
+		from, _ := w.Of.Span(w.From)
+		to, last := w.Of.Span(w.To - 1)
+		return to + int64(last) - from
+	default:
+		return max(size, 1)
+	}
 }
 
 func rank(u *runner) int {
@@ -200,9 +233,9 @@ func (r *race) start(ctx context.Context, c *call) {
 	asking, cancel := context.WithCancel(ctx)
 	c.cancel = cancel
 	c.from.call, c.from.begun = c, true
-	roots := make([]cid.Cid, len(c.order))
+	req := Request{Wants: make([]Want, len(c.order)), Shared: c.shared}
 	for i, w := range c.order {
-		roots[i] = w.root
+		req.Wants[i] = w.Want
 		if c.left[w] != spare {
 			w.asked = append(w.asked, c)
 			c.bytes += w.size
@@ -211,17 +244,17 @@ func (r *race) start(ctx context.Context, c *call) {
 	c.share = c.bytes
 	r.calls.Go(func() {
 		defer cancel()
-		missing, err := c.from.src.Content(asking, roots, func(root cid.Cid, size int64, pack io.Reader) error {
+		missing, err := c.from.src.Content(asking, req, func(w Want, size int64, pack io.Reader) error {
 			c.ours.Store(true)
 			defer c.ours.Store(false)
-			return r.deliver(ctx, asking, c, root, size, pack)
+			return r.deliver(ctx, asking, c, w, size, pack)
 		})
 		r.finish(ctx, c, missing, err)
 	})
 }
 
 // finish takes note of how a call ended.
-func (r *race) finish(ctx context.Context, c *call, missing []cid.Cid, err error) {
+func (r *race) finish(ctx context.Context, c *call, missing []Want, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	u := c.from
@@ -232,12 +265,12 @@ func (r *race) finish(ctx context.Context, c *call, missing []cid.Cid, err error
 	for w := range c.left {
 		w.asked = without(w.asked, c)
 		if err == nil && !c.ended { // it had its say
-			u.lack(w)
+			c.lacks(w)
 		}
 	}
-	for _, root := range missing {
-		if w := r.byRoot[root]; w != nil {
-			u.lack(w)
+	for _, x := range missing {
+		if w := r.byWant[x]; w != nil {
+			c.lacks(w)
 		}
 	}
 	u.named()
@@ -248,6 +281,7 @@ func (r *race) finish(ctx context.Context, c *call, missing []cid.Cid, err error
 			u.Err = sourceError(u.Source, err)
 		}
 	}
+	u.gone = u.gone || err == nil && !c.ended && absent(u.src)
 	r.wake()
 }
 
@@ -266,10 +300,17 @@ func isLie(err error) bool {
 	return hash || bad
 }
 
-func (u *runner) lack(w *want) { u.lacks[w], w.lacked = true, true }
+// lacks takes note that c was not given w.
+func (c *call) lacks(w *want) {
+	if c.shared {
+		c.from.spared[w] = true
+	} else {
+		c.from.lacks[w] = true
+	}
+}
 
 // out says whether u is asked no more.
-func (u *runner) out() bool { return u.Lie != nil || u.Err != nil }
+func (u *runner) out() bool { return u.gone || u.Lie != nil || u.Err != nil }
 
 // end ends a call that is of no more use; the caller holds mu.
 func (c *call) end() {

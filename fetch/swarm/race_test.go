@@ -313,12 +313,11 @@ func TestMemoryIsBounded(t *testing.T) {
 			sources = append(sources, counted{&sim{goods: g, name: fmt.Sprint(i), delay: rtt, lacks: func(c cid.Cid) bool { return at[c]%8 != i }}, &read, &peak})
 		}
 		b := newBasket(g)
-		s := swarm.Session{Sources: sources, Sizes: g.sizes, Memory: memory, Put: func(ctx context.Context, source string, root cid.Cid, size int64, pack io.Reader) error {
+		s := swarm.Session{Sources: sources, Sizes: g.sizes, Memory: memory, Put: func(ctx context.Context, a *swarm.Arrival) ([]swarm.Want, error) {
 			time.Sleep(10 * time.Millisecond) // a slow disk
-			err := b.put(ctx, source, root, size, freeing{pack, &read})
-			return err
+			return nil, b.take(ctx, a.Source, a.Root, freeing{a.Pack, &read})
 		}}
-		if _, err := s.Get(t.Context(), g.roots); err != nil {
+		if _, err := s.Get(t.Context(), swarm.Packs(g.roots...)); err != nil {
 			t.Fatal(err)
 		}
 		b.check(t)
@@ -334,9 +333,9 @@ type counted struct {
 	read, peak *atomic.Int64
 }
 
-func (c counted) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
-	return c.Source.Content(ctx, roots, func(root cid.Cid, size int64, pack io.Reader) error {
-		return each(root, size, readerFunc(func(b []byte) (int, error) {
+func (c counted) Content(ctx context.Context, r swarm.Request, each swarm.Each) ([]swarm.Want, error) {
+	return c.Source.Content(ctx, r, func(w swarm.Want, size int64, pack io.Reader) error {
+		return each(w, size, readerFunc(func(b []byte) (int, error) {
 			n, err := pack.Read(b)
 			now := c.read.Add(int64(n))
 			for old := c.peak.Load(); now > old && !c.peak.CompareAndSwap(old, now); old = c.peak.Load() {

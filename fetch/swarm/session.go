@@ -18,7 +18,7 @@ const (
 	unknownSize = 64 << 10
 )
 
-// Session fetches roots from several sources at once.
+// Session fetches packs from several sources at once.
 //
 // All sources start together, each with a share of the roots. Who has brought its share gets the next, in proportion to
 // how fast it is, so that a fast source brings much and a slow one little. When no root is left that nobody was asked
@@ -32,15 +32,26 @@ const (
 type Session struct {
 	Sources []Source
 	// Put verifies and keeps one pack. It is called concurrently, for packs over 1 MiB even twice at once for the same
-	// root; it reads pack to its end before it keeps anything. A [*tree.HashError] or [*tree.Error] is the fault of the
-	// source, any other error is ours and ends the session. It succeeds once for each root.
-	Put func(ctx context.Context, source string, root cid.Cid, size int64, pack io.Reader) error
+	// want; it reads the pack to its end before it keeps anything. A [*tree.HashError] or [*tree.Error] is the fault of
+	// the source, any other error is ours and ends the session. It succeeds once for each want, and may return more that
+	// is wanted now.
+	Put func(ctx context.Context, a *Arrival) (more []Want, err error)
 
 	Sizes  map[cid.Cid]int64 // about how many bytes each root has: what shares are measured by; may be nil
 	Memory int64             // bounds the packs read ahead into memory, in bytes; 0 means 64 MiB
 	// Patience is how long all sources together may be silent before they are given up; 0 means 150 s. It is for
 	// sources that have no such rule of their own.
 	Patience time.Duration
+}
+
+// Arrival is a pack that arrives.
+type Arrival struct {
+	Want
+	Source string
+	Kind   Kind
+	Size   int64 // -1 if unknown
+	Pack   io.Reader
+	Alone  bool // as far as is known no other source can have this root
 }
 
 // Tally is what one source did in a session.
@@ -54,10 +65,10 @@ type Tally struct {
 	Err    error // why it could not be asked, or not to the end
 }
 
-// Get brings roots. The tallies, in the order of the sources, name those that lied even where others made up for them.
-// If some roots could not be had, the error is a [*MissingError]; if Put failed for a reason of its own, it is that.
-func (s *Session) Get(ctx context.Context, roots []cid.Cid) ([]Tally, error) {
-	r := newRace(s, roots)
+// Get brings what is wanted. The tallies, in the order of the sources, name those that lied even where others made up for them.
+// If something could not be had, the error is a [*MissingError]; if Put failed for a reason of its own, it is that.
+func (s *Session) Get(ctx context.Context, wants []Want) ([]Tally, error) {
+	r := newRace(s, wants)
 	r.run(ctx)
 	tallies := make([]Tally, len(r.runners))
 	for i, u := range r.runners {
@@ -72,10 +83,9 @@ func (s *Session) Get(ctx context.Context, roots []cid.Cid) ([]Tally, error) {
 		return tallies, ctx.Err()
 	}
 	failed := &MissingError{}
-	for _, root := range roots {
-		if w := r.byRoot[root]; !w.done {
-			w.done = true // named once
-			failed.Roots = append(failed.Roots, root)
+	for _, w := range r.wants {
+		if !w.done {
+			failed.Wants = append(failed.Wants, w.Want)
 		}
 	}
 	for _, u := range r.runners {

@@ -74,6 +74,13 @@ func (c *call) rest() int64 {
 	return rest
 }
 
+// free says whether a source that does not cost may bring w; if busy, one that is worth waiting for.
+func (r *race) free(w *want, busy bool) bool {
+	return slices.ContainsFunc(r.runners, func(v *runner) bool {
+		return !v.costly && !v.out() && !v.lacks[w] && (!busy || v.call != nil && r.quick(v.call))
+	})
+}
+
 // held says whether u is left in peace because it costs and those that do not are as fast.
 func (r *race) held(u *runner) bool {
 	if !u.costly {
@@ -106,7 +113,7 @@ func (r *race) pick(u *runner, freshOnly bool) *call {
 		under, asked := r.quicks(w)
 		all := len(w.under) + len(w.asked)
 		switch abandoned := all > 0 && under+asked == 0; {
-		case held && !w.lacked && !abandoned: // a peer brings it
+		case (held || u.spared[w]) && !abandoned && r.free(w, true): // a peer brings it
 		case all == 0:
 			fresh = append(fresh, w)
 		case abandoned:
@@ -131,6 +138,7 @@ func (r *race) pick(u *runner, freshOnly bool) *call {
 	case last != nil:
 		c.take([]*want{last}, 1, 0)
 	}
+	c.shared = u.costly && !slices.ContainsFunc(c.order, func(w *want) bool { return u.spared[w] || !r.free(w, false) })
 	return c
 }
 

@@ -118,7 +118,8 @@ func wait(ctx context.Context, d time.Duration) error {
 
 var errReset = errors.New("connection reset")
 
-func (s *sim) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) (missing []cid.Cid, err error) {
+func (s *sim) Content(ctx context.Context, r swarm.Request, each swarm.Each) (missing []swarm.Want, err error) {
+	roots := rootsOf(r.Wants)
 	s.mu.Lock()
 	s.calls = append(s.calls, roots)
 	s.mu.Unlock()
@@ -132,14 +133,14 @@ func (s *sim) Content(ctx context.Context, roots []cid.Cid, each swarm.Each) (mi
 	for i, root := range roots {
 		pack := s.packs[root]
 		if s.lacks != nil && s.lacks(root) || s.fault == lacking {
-			missing = append(missing, root)
+			missing = append(missing, swarm.Want{Root: root})
 			continue
 		}
 		size, in := int64(len(pack)), &wire{ctx: ctx, rate: s.rate, b: pack, due: &due}
 		if i >= s.after {
 			root, size, in = s.spoil(i-s.after, roots, root, in)
 		}
-		if err := each(root, size, in); err != nil {
+		if err := each(swarm.Want{Root: root}, size, in); err != nil {
 			return missing, err
 		}
 		if _, err := io.Copy(io.Discard, in); err != nil {
@@ -249,7 +250,11 @@ func newBasket(g *goods) *basket {
 	return &basket{goods: g, puts: map[cid.Cid]int{}, from: map[string]int64{}}
 }
 
-func (b *basket) put(ctx context.Context, source string, root cid.Cid, _ int64, pack io.Reader) error {
+func (b *basket) put(ctx context.Context, a *swarm.Arrival) ([]swarm.Want, error) {
+	return nil, b.take(ctx, a.Source, a.Root, a.Pack)
+}
+
+func (b *basket) take(ctx context.Context, source string, root cid.Cid, pack io.Reader) error {
 	limit := len(b.packs[root]) + 200_000
 	data, err := io.ReadAll(io.LimitReader(pack, int64(limit)))
 	if err != nil {
@@ -299,7 +304,7 @@ func race(ctx context.Context, g *goods, sources ...swarm.Source) outcome {
 	o := outcome{basket: newBasket(g), tallies: map[string]swarm.Tally{}}
 	s := swarm.Session{Sources: sources, Put: o.put, Sizes: g.sizes}
 	start := time.Now()
-	tallies, err := s.Get(ctx, g.roots)
+	tallies, err := s.Get(ctx, swarm.Packs(g.roots...))
 	o.took, o.err = time.Since(start), err
 	for _, t := range tallies {
 		o.tallies[t.Source] = t

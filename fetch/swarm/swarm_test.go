@@ -98,17 +98,25 @@ func static(h http.Handler) http.Handler {
 }
 
 // collect gathers what a source gives.
-func collect(ctx context.Context, src swarm.Source, roots []cid.Cid) (got map[cid.Cid][]byte, missing []cid.Cid, err error) {
+func collect(ctx context.Context, src swarm.Source, roots []cid.Cid) (got map[cid.Cid][]byte, lacks []cid.Cid, err error) {
 	got = map[cid.Cid][]byte{}
-	missing, err = src.Content(ctx, roots, func(root cid.Cid, size int64, pack io.Reader) error {
+	missing, err := src.Content(ctx, swarm.Ask(roots...), func(w swarm.Want, size int64, pack io.Reader) error {
 		b, err := io.ReadAll(pack)
 		if err == nil && size >= 0 && int64(len(b)) != size {
 			err = fmt.Errorf("%d bytes of %d", len(b), size)
 		}
-		got[root] = b
+		got[w.Root] = b
 		return err
 	})
-	return got, missing, err
+	return got, rootsOf(missing), err
+}
+
+func rootsOf(wants []swarm.Want) []cid.Cid {
+	roots := make([]cid.Cid, len(wants))
+	for i, w := range wants {
+		roots[i] = w.Root
+	}
+	return roots
 }
 
 // TestSourcesKeepTheirContract is what every source must do.
@@ -134,14 +142,14 @@ func TestSourcesKeepTheirContract(t *testing.T) {
 				}
 			}
 			enough, calls := errors.New("enough"), 0
-			if _, err := src.Content(t.Context(), sh.roots, func(cid.Cid, int64, io.Reader) error {
+			if _, err := src.Content(t.Context(), swarm.Ask(sh.roots...), func(swarm.Want, int64, io.Reader) error {
 				calls++
 				return enough
 			}); !errors.Is(err, enough) || calls != 1 {
 				t.Errorf("each fails: got %v after %d calls, want its error after one", err, calls)
 			}
 			calls = 0
-			if _, err := src.Content(t.Context(), sh.roots, func(cid.Cid, int64, io.Reader) error { // reads nothing
+			if _, err := src.Content(t.Context(), swarm.Ask(sh.roots...), func(swarm.Want, int64, io.Reader) error { // reads nothing
 				calls++
 				return nil
 			}); err != nil || calls != len(sh.roots) {
@@ -343,13 +351,13 @@ func TestSilentServerIsGivenUp(t *testing.T) {
 // stub is a source made of a function.
 type stub struct {
 	name string
-	f    func(roots []cid.Cid, each swarm.Each) ([]cid.Cid, error)
+	f    func(roots []cid.Cid, each swarm.Each) ([]swarm.Want, error)
 }
 
 func (s stub) Name() string { return s.name }
 
-func (s stub) Content(_ context.Context, roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
-	return s.f(roots, each)
+func (s stub) Content(_ context.Context, r swarm.Request, each swarm.Each) ([]swarm.Want, error) {
+	return s.f(rootsOf(r.Wants), each)
 }
 
 // lies tells the lies of a session by source.
@@ -378,14 +386,14 @@ func into(t *testing.T, sources ...swarm.Source) (*swarm.Session, func() map[cid
 	})
 	var mu sync.Mutex
 	from := map[cid.Cid]string{}
-	put := func(ctx context.Context, source string, root cid.Cid, _ int64, pack io.Reader) error {
-		_, err := b.Put(ctx, root, pack)
+	put := func(ctx context.Context, a *swarm.Arrival) ([]swarm.Want, error) {
+		_, err := b.Put(ctx, a.Root, a.Pack)
 		if err == nil {
 			mu.Lock()
 			defer mu.Unlock()
-			from[root] = source
+			from[a.Root] = a.Source
 		}
-		return err
+		return nil, err
 	}
 	return &swarm.Session{Sources: sources, Put: put}, func() map[cid.Cid]string { return from }
 }
@@ -403,23 +411,23 @@ func TestLiarIsDroppedAndNamed(t *testing.T) {
 		asked := 0
 		lied := make(chan struct{})
 		var once sync.Once
-		liar := stub{"liar", func(roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
+		liar := stub{"liar", func(roots []cid.Cid, each swarm.Each) ([]swarm.Want, error) {
 			defer once.Do(func() { close(lied) })
 			asked++
 			for i, root := range roots {
 				pack := spoil(i, sh.packs[root])
-				if err := each(root, int64(len(pack)), bytes.NewReader(pack)); err != nil {
+				if err := each(swarm.Want{Root: root}, int64(len(pack)), bytes.NewReader(pack)); err != nil {
 					return nil, err
 				}
 			}
 			return nil, nil
 		}}
-		second := stub{honest.Name(), func(roots []cid.Cid, each swarm.Each) ([]cid.Cid, error) {
+		second := stub{honest.Name(), func(roots []cid.Cid, each swarm.Each) ([]swarm.Want, error) {
 			<-lied
-			return honest.Content(t.Context(), roots, each)
+			return honest.Content(t.Context(), swarm.Ask(roots...), each)
 		}}
 		s, from := into(t, liar, second)
-		tallies, err := s.Get(t.Context(), sh.roots)
+		tallies, err := s.Get(t.Context(), swarm.Packs(sh.roots...))
 		liars := lies(tallies)
 		if err != nil || len(liars) != 1 || liars["liar"] == nil {
 			t.Errorf("%s: liars %v, %v", name, liars, err)
@@ -429,7 +437,7 @@ func TestLiarIsDroppedAndNamed(t *testing.T) {
 		}
 		s, _ = into(t, liar)
 		var missing *swarm.MissingError
-		if _, err := s.Get(t.Context(), sh.roots); !errors.As(err, &missing) || !strings.Contains(err.Error(), "liar") {
+		if _, err := s.Get(t.Context(), swarm.Packs(sh.roots...)); !errors.As(err, &missing) || !strings.Contains(err.Error(), "liar") {
 			t.Errorf("%s from a liar alone: %v, want a MissingError that names it", name, err)
 		}
 		if asked != 2 {
@@ -441,17 +449,17 @@ func TestLiarIsDroppedAndNamed(t *testing.T) {
 func TestWhatOneSourceLacksAnotherGives(t *testing.T) {
 	t.Parallel()
 	a, b := newShelf(t, 3), newShelf(t, 6)
-	dead := stub{"dead", func([]cid.Cid, swarm.Each) ([]cid.Cid, error) { return nil, errors.New("no route") }}
+	dead := stub{"dead", func([]cid.Cid, swarm.Each) ([]swarm.Want, error) { return nil, errors.New("no route") }}
 	s, from := into(t, dead, &swarm.Dir{Store: a.s}, &swarm.Dir{Store: b.s})
-	tallies, err := s.Get(t.Context(), append(b.roots, b.roots[0])) // one of them twice
+	tallies, err := s.Get(t.Context(), swarm.Packs(append(b.roots, b.roots[0])...)) // one of them twice
 	liars := lies(tallies)
 	if err != nil || len(liars) != 0 || len(from()) != len(b.roots) {
 		t.Errorf("%d of %d roots, liars %v, %v", len(from()), len(b.roots), liars, err)
 	}
 	var missing *swarm.MissingError
 	s, from = into(t, dead, &swarm.Dir{Store: a.s})
-	_, err = s.Get(t.Context(), append(a.roots, absent(t)))
-	if !errors.As(err, &missing) || len(missing.Roots) != 1 || missing.Roots[0] != absent(t) || len(missing.Errs) != 1 {
+	_, err = s.Get(t.Context(), swarm.Packs(append(a.roots, absent(t))...))
+	if !errors.As(err, &missing) || len(missing.Wants) != 1 || missing.Wants[0].Root != absent(t) || len(missing.Errs) != 1 {
 		t.Errorf("got %v, want a MissingError of the absent root with the dead source's error", err)
 	}
 	if len(from()) != len(a.roots) {
@@ -465,9 +473,9 @@ func TestOurOwnFailureIsNobodysLie(t *testing.T) {
 	full := errors.New("disk full")
 	s := &swarm.Session{
 		Sources: []swarm.Source{&swarm.Dir{Store: sh.s}, &swarm.Dir{Store: sh.s}},
-		Put:     func(context.Context, string, cid.Cid, int64, io.Reader) error { return full },
+		Put:     func(context.Context, *swarm.Arrival) ([]swarm.Want, error) { return nil, full },
 	}
-	tallies, err := s.Get(t.Context(), sh.roots)
+	tallies, err := s.Get(t.Context(), swarm.Packs(sh.roots...))
 	liars := lies(tallies)
 	if !errors.Is(err, full) || len(liars) != 0 {
 		t.Errorf("got %v, liars %v", err, liars)
@@ -487,7 +495,7 @@ func TestBrokenTransferIsNoLie(t *testing.T) {
 				sources = append(sources, serve(t, under(swarm.Handler(sh.s))), serve(t, under(static(swarm.Handler(sh.s)))))
 			}
 			s, from := into(t, sources...)
-			tallies, err := s.Get(t.Context(), sh.roots)
+			tallies, err := s.Get(t.Context(), swarm.Packs(sh.roots...))
 			if err != nil || len(lies(tallies)) != 0 || len(from()) != len(sh.roots) {
 				t.Errorf("broken after %d bytes: %d of %d roots, %v, liars %v", after, len(from()), len(sh.roots), err, lies(tallies))
 			}
@@ -500,7 +508,7 @@ func TestStoreFillsFromItsOwnHandler(t *testing.T) {
 	t.Parallel()
 	sh := newShelf(t, 30)
 	s, from := into(t, serve(t, under(swarm.Handler(sh.s))))
-	if _, err := s.Get(t.Context(), sh.roots); err != nil || len(from()) != len(sh.roots) {
+	if _, err := s.Get(t.Context(), swarm.Packs(sh.roots...)); err != nil || len(from()) != len(sh.roots) {
 		t.Errorf("%d of %d roots, %v", len(from()), len(sh.roots), err)
 	}
 }

@@ -154,6 +154,21 @@ func New(cfg Config) *Tracker {
 	}
 }
 
+// Has says whether any peer but one has root.
+func (t *Tracker) Has(root cid.Cid, but string) (has bool) {
+	k, ok := keyOf(root)
+	if !ok {
+		return false
+	}
+	t.table.mu.RLock()
+	defer t.table.mu.RUnlock()
+	t.table.find(k, t.cfg.Now().Unix(), func(s *seed) bool {
+		has = s.id.String() != but
+		return !has
+	})
+	return has
+}
+
 // remote is the address at the other end of the connection.
 func remote(r *http.Request) netip.Addr {
 	a, err := netip.ParseAddrPort(r.RemoteAddr)

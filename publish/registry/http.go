@@ -22,6 +22,8 @@ import (
 	"pkg/fetch/tracker"
 	"pkg/keys/author"
 	"pkg/publish"
+
+	"github.com/ipfs/go-cid"
 )
 
 // Limits of the server. A peer that sends or takes nothing for stallTime is
@@ -41,7 +43,16 @@ const (
 // /routing/, /healthz and /metrics.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	content := swarm.Handler(s.content)
+	peers := tracker.New(tracker.Config{
+		Registry: s.settings.ID, Shares: s.content.Has, Source: source, Now: s.cfg.Now,
+	})
+	content := (&swarm.Server{
+		Store: s.content, Now: s.cfg.Now, Idle: stallTime,
+		Elsewhere: func(root cid.Cid) bool {
+			self, _ := s.self.Load().(string)
+			return peers.Has(root, self)
+		},
+	}).Handler()
 	finder := store.NewFinder(s.content)
 	finder.Now = s.cfg.Now
 	blocks := &gateway.Handler{Blocks: finder, Packs: finder, Now: s.cfg.Now}
@@ -70,9 +81,7 @@ func (s *Server) Handler() http.Handler {
 		}
 		s.getStatic(w, r)
 	})
-	mux.Handle("/routing/", tracker.New(tracker.Config{
-		Registry: s.settings.ID, Shares: s.content.Has, Source: source, Now: s.cfg.Now,
-	}).Handler())
+	mux.Handle("/routing/", peers.Handler())
 	mux.HandleFunc("GET /healthz", s.getHealth)
 	mux.HandleFunc("GET /metrics", s.getMetrics)
 	return patient(mux)

@@ -26,6 +26,9 @@ func Embedded(context.Context, string, Config) (*Server, error) { return nil, Er
 // ID returns nothing.
 func (*Server) ID() string { return "" }
 
+// IsPeer does nothing.
+func (*Server) IsPeer(string) {}
+
 // Origin returns nothing.
 func (*Server) Origin() string { return "" }
 

@@ -50,6 +50,7 @@ type Server struct {
 	now  atomic.Pointer[view] // what is published
 	ids  sync.Map             // [32]byte package id → name.Name, of every current record
 	seen atomic.Int64         // how many ids there are
+	self atomic.Value         // string: see IsPeer
 
 	mu     sync.RWMutex // guards closed, and queue against being closed while it is sent to
 	closed bool
@@ -229,6 +230,9 @@ func (s *Server) start(ctx context.Context) error {
 
 // ID returns the registry's id: the CID of its first trust root.
 func (s *Server) ID() string { return s.settings.ID }
+
+// IsPeer says which of the peers that have content is the registry itself: what only that one has is not elsewhere.
+func (s *Server) IsPeer(id string) { s.self.Store(id) }
 
 // Origin returns the log's origin.
 func (s *Server) Origin() string { return s.settings.Origin }
