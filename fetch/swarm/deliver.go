@@ -93,7 +93,7 @@ func (r *race) useful(c *call, w *want, m mode) bool {
 	}
 	under, _ := r.quicks(w)
 	switch {
-	case m == spare && r.held(c.from) && r.free(w, true):
+	case m == spare && r.held(c.from) && r.free(w, r.busy):
 		return false
 	case m == again:
 		return room(under, len(w.under))

@@ -14,6 +14,8 @@ const (
 	short = 4
 	// young is after how many heartbeats without a byte a call counts as stalled, where others have nothing to do.
 	young = 2
+	// stale is the same for what a registry left to others, because it had sent it often: that is a crowd, and all are slow.
+	stale = 20
 )
 
 // speed is u's pace: its bytes, counting less with each heartbeat that they are old. While it has no call it is that of
@@ -74,12 +76,21 @@ func (c *call) rest() int64 {
 	return rest
 }
 
-// free says whether a source that does not cost may bring w; if busy, one that is worth waiting for.
-func (r *race) free(w *want, busy bool) bool {
+// free says whether a source that does not cost, and that is as like says, may bring w.
+func (r *race) free(w *want, like func(v *runner) bool) bool {
 	return slices.ContainsFunc(r.runners, func(v *runner) bool {
-		return !v.costly && !v.out() && !v.lacks[w] && (!busy || v.call != nil && r.quick(v.call))
+		return !v.costly && !v.out() && !v.lacks[w] && like(v)
 	})
 }
+
+// busy says whether u brings something and is worth waiting for.
+func (r *race) busy(u *runner) bool { return u.call != nil && r.quick(u.call) }
+
+// lively says whether u is not known to have stalled.
+func lively(u *runner) bool { return u.call == nil || u.call.ours.Load() || u.call.quiet < stale }
+
+// hopeful is true of everybody.
+func hopeful(*runner) bool { return true }
 
 // held says whether u is left in peace because it costs and those that do not are as fast.
 func (r *race) held(u *runner) bool {
@@ -113,7 +124,7 @@ func (r *race) pick(u *runner, freshOnly bool) *call {
 		under, asked := r.quicks(w)
 		all := len(w.under) + len(w.asked)
 		switch abandoned := all > 0 && under+asked == 0; {
-		case (held || u.spared[w]) && !abandoned && r.free(w, true): // a peer brings it
+		case held && !abandoned && r.free(w, r.busy), u.spared[w] && r.free(w, lively): // a peer brings it
 		case all == 0:
 			fresh = append(fresh, w)
 		case abandoned:
@@ -138,7 +149,7 @@ func (r *race) pick(u *runner, freshOnly bool) *call {
 	case last != nil:
 		c.take([]*want{last}, 1, 0)
 	}
-	c.shared = u.costly && !slices.ContainsFunc(c.order, func(w *want) bool { return u.spared[w] || !r.free(w, false) })
+	c.shared = u.costly && !slices.ContainsFunc(c.order, func(w *want) bool { return u.spared[w] || !r.free(w, hopeful) })
 	return c
 }
 
