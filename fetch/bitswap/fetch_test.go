@@ -405,3 +405,44 @@ func TestMemoryOfAFetchIsBounded(t *testing.T) {
 		t.Fatal(missing, err)
 	}
 }
+
+// TestPartsComeByBitswap: the nodes alone and then leaves alone, which together are the tree, and nothing twice.
+func TestPartsComeByBitswap(t *testing.T) {
+	t.Parallel()
+	want := mixed(t)
+	srv, at := newExchange(t, Options{Blocks: want})
+	x, _ := newExchange(t, Options{})
+	src := x.Source(at)
+	var o *tree.Outline
+	missing, err := src.Content(t.Context(), swarm.Request{Wants: []swarm.Want{{Root: want.root, Scope: swarm.Nodes}}}, func(_ swarm.Want, _ int64, pack io.Reader) (err error) {
+		o, err = tree.ReadNodes(pack, want.root, tree.Default())
+		return err
+	})
+	if err != nil || len(missing) > 0 {
+		t.Fatal(missing, err)
+	}
+	var wants []swarm.Want
+	for i := 0; i < o.Leaves(); i += 40 {
+		wants = append(wants, swarm.Want{Root: want.root, Scope: swarm.Leaves, Of: o, From: i, To: min(i+40, o.Leaves())})
+	}
+	leaves := map[int][]byte{}
+	missing, err = src.Content(t.Context(), swarm.Request{Wants: wants}, func(w swarm.Want, _ int64, pack io.Reader) error {
+		return o.ReadLeaves(pack, w.From, w.To, func(i int, b []byte) error {
+			leaves[i] = bytes.Clone(b)
+			return nil
+		})
+	})
+	if err != nil || len(missing) > 0 {
+		t.Fatal(missing, err)
+	}
+	var pack bytes.Buffer
+	if err := o.Pack(t.Context(), &pack, func(_ context.Context, i int, _ []byte) ([]byte, error) { return leaves[i], nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(unzstd(t, pack.Bytes()), want.plain) {
+		t.Error("the parts are not those of the tree")
+	}
+	if st, served := x.Stats(), srv.Stats().Served.Blocks; st.Duplicates != 0 || st.Unrequested != 0 || served != int64(len(want.order)) {
+		t.Errorf("got %+v, and %d blocks were served of %d", st, served, len(want.order))
+	}
+}
