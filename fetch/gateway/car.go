@@ -41,9 +41,10 @@ func (h *Handler) car(w http.ResponseWriter, r *http.Request, q *query) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	out := bufio.NewWriterSize(&pacer{w: w, more: func() { h.deadline(w) }}, bufferBytes)
+	ctx := r.Context()
+	out := bufio.NewWriterSize(&pacer{w: w, more: func() { h.deadline(ctx, w) }}, bufferBytes)
 	wk := &walk{from: from, out: out, dups: q.dups, limits: h.limits(), seen: map[cid.Cid]struct{}{}}
-	if err := errors.Join(wk.run(r.Context(), roots, q), out.Flush()); err != nil {
+	if err := errors.Join(wk.run(ctx, roots, q), out.Flush()); err != nil {
 		panic(http.ErrAbortHandler) // part of it is out: the only honest end now is to break the connection
 	}
 	return nil

@@ -4,48 +4,83 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 )
 
-// Answers that are sent at once. A CAR takes some MiB while it is sent, however slowly that is taken; a raw block takes
-// up to one.
+// Answers that are sent at once. While it is sent, however slowly that is taken, a CAR holds a block and what its tree
+// needs, some MiB; a decoder holds the window of a pack, 3 MiB for ours, up to 10 for others; a raw block is up to one.
 const (
-	maxCARs = 64
-	maxRaws = 128
+	maxCARs     = 16
+	maxRaws     = 24
+	maxDecoders = 3
 )
 
 var errBusy = &refusal{http.StatusServiceUnavailable, "the gateway is busy", "try again in a second"}
 
 // gate bounds the answers that are sent at once, and the part of one client in them, so that one that reads slowly does
-// not stop the others. The zero gate is empty. It is safe for concurrent use.
+// not stop the others. When all places are taken, a client gets one from whoever holds most, if that is at least two
+// more than it has itself. The zero gate is empty. It is safe for concurrent use.
 type gate struct {
 	mu  sync.Mutex
 	all int
-	by  map[string]int
+	by  map[string][]*place // the oldest first
 }
 
-// enter reports whether there is room for one more of who, at most a quarter of limit.
-func (g *gate) enter(who string, limit int) bool {
+// place is that of one answer.
+type place struct {
+	who string
+	cut func() // ends the answer; it must not block
+}
+
+// enter returns a place for who, who may have a quarter of limit; nil if there is none.
+func (g *gate) enter(who string, limit int, cut func()) *place {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.all >= limit || g.by[who] >= max(1, limit/4) {
-		return false
+	held := len(g.by[who])
+	if held >= max(1, limit/4) {
+		return nil
+	}
+	if g.all >= limit {
+		var most []*place
+		for _, some := range g.by {
+			if len(some) > len(most) {
+				most = some
+			}
+		}
+		if len(most) < held+2 {
+			return nil
+		}
+		oldest := most[0]
+		g.remove(oldest)
+		oldest.cut()
 	}
 	if g.by == nil {
-		g.by = map[string]int{}
+		g.by = map[string][]*place{}
 	}
+	p := &place{who, cut}
 	g.all++
-	g.by[who]++
-	return true
+	g.by[who] = append(g.by[who], p)
+	return p
 }
 
-func (g *gate) leave(who string) {
+// leave gives a place back. It is not cut any more then.
+func (g *gate) leave(p *place) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.remove(p)
+}
+
+// remove does nothing if the place is somebody else's by now.
+func (g *gate) remove(p *place) {
+	i := slices.Index(g.by[p.who], p)
+	if i < 0 {
+		return
+	}
 	g.all--
-	if g.by[who]--; g.by[who] == 0 {
-		delete(g.by, who)
+	if g.by[p.who] = slices.Delete(g.by[p.who], i, i+1); len(g.by[p.who]) == 0 {
+		delete(g.by, p.who)
 	}
 }
 

@@ -16,25 +16,35 @@ func TestAnswersAtOnceAreBounded(t *testing.T) {
 	for _, c := range []struct {
 		format string
 		limit  int
-	}{{"car", 64}, {"raw", 128}} {
+	}{{"car", 16}, {"raw", 24}} {
 		sh := newShop(t, files())
-		entered, done := make(chan struct{}), make(chan int)
+		entered, done, cut := make(chan struct{}), make(chan int), make(chan struct{}, 1)
 		release := make(chan struct{})
 		h := &gateway.Handler{Blocks: blockFunc(func(ctx context.Context, c cid.Cid) ([]byte, error) {
 			select {
 			case entered <- struct{}{}:
 			case <-release:
 			}
-			<-release
+			select {
+			case <-release:
+			case <-ctx.Done():
+				cut <- struct{}{}
+				return nil, ctx.Err()
+			}
 			return sh.h.Blocks.Block(ctx, c)
 		})}
-		serve := func(method, from, via string) *httptest.ResponseRecorder {
+		serve := func(method, from, via string) (w *httptest.ResponseRecorder) {
 			r := httptest.NewRequestWithContext(t.Context(), method, "/ipfs/"+sh.root.String()+"?dag-scope=block&format="+c.format, nil)
 			r.RemoteAddr = from
 			if via != "" {
 				r.Header.Set("X-Forwarded-For", via)
 			}
-			w := httptest.NewRecorder()
+			w = httptest.NewRecorder()
+			defer func() {
+				if broken := recover(); broken != nil {
+					w.Code = http.StatusTeapot // stands for a connection that breaks
+				}
+			}()
 			h.ServeHTTP(w, r)
 			return w
 		}
@@ -59,7 +69,14 @@ func TestAnswersAtOnceAreBounded(t *testing.T) {
 		for range c.limit / 4 {
 			start("12D3KooWPeer", "")
 		}
-		busy("all", "203.0.113.3:4000", "")
+		start("203.0.113.3:4000", "") // in the place of the oldest of one that has many
+		<-cut
+		if code := <-done; code != http.StatusTeapot {
+			t.Errorf("%s: who is cut is answered %d", c.format, code)
+		}
+		for range 4 * c.limit {
+			busy("who has as many as anybody may have", "203.0.113.1:4000", "")
+		}
 		go func() { done <- serve(http.MethodHead, "203.0.113.1:4000", "").Code }()
 		<-entered
 		close(release)

@@ -10,7 +10,8 @@
 // follows, entity-bytes=from:to which bytes of a file. The CID in its header is that of what lies at the path. Blocks
 // are sent once, or with dups=y each time they are met. Identity CIDs carry their content and are no blocks of a CAR.
 //
-// At most 64 CARs and 128 raw blocks are sent at once, a quarter of them to one client; past that the answer is 503.
+// At most 16 CARs and 24 raw blocks are sent at once, a quarter of them to one client. Past that who has none yet takes
+// the place of one who has several, whose answer breaks; else the answer is 503.
 //
 // Nothing else is served: no files, no web pages, no names. A client checks what it gets against the CID it asked for.
 // What goes wrong before the first byte is told as JSON, {"error": …, "help": …}; after it, the connection breaks.
@@ -25,7 +26,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -70,7 +70,7 @@ type Handler struct {
 	// tree.Default().
 	Limits tree.Limits
 
-	decoders   sync.Pool // of *decoder
+	decoders   decoders
 	cars, raws gate
 }
 
@@ -98,13 +98,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if q.car {
 			g, limit = &h.cars, maxCARs
 		}
-		who := client(r)
-		if !g.enter(who, limit) {
+		asked := r.Context()
+		ctx, cancel := context.WithCancel(asked)
+		defer func() {
+			if ctx.Err() != nil && asked.Err() == nil {
+				panic(http.ErrAbortHandler) // it was cut, and must not end as if it were whole
+			}
+			cancel()
+		}()
+		r = r.WithContext(ctx)
+		p := g.enter(client(r), limit, func() { cancel(); expire(w) })
+		if p == nil {
 			w.Header().Set("Retry-After", "1")
 			reply(w, errBusy)
 			return
 		}
-		defer g.leave(who)
+		defer g.leave(p)
 	}
 	if q.car {
 		err = h.car(w, r, q)
@@ -171,7 +180,7 @@ func (h *Handler) raw(w http.ResponseWriter, r *http.Request, q *query) error {
 	h.head(w, q, []cid.Cid{q.root})
 	w.Header().Set("Content-Type", rawType)
 	w.Header().Set("Content-Disposition", `attachment; filename="`+q.root.String()+`.bin"`)
-	h.deadline(w)
+	h.deadline(r.Context(), w)
 	http.ServeContent(w, r, "", time.Time{}, content)
 	return nil
 }
@@ -195,8 +204,9 @@ func get(ctx context.Context, from Blocks, c cid.Cid) ([]byte, error) {
 
 func isIdentity(c cid.Cid) bool { return c.Prefix().MhType == multihash.IDENTITY }
 
-// deadline gives the client time for the next stretch. A writer that knows no deadlines has none.
-func (h *Handler) deadline(w http.ResponseWriter) {
+// deadline gives the client time for the next stretch, unless the answer was cut. A writer that knows no deadlines has
+// none.
+func (h *Handler) deadline(ctx context.Context, w http.ResponseWriter) {
 	if h.Now == nil {
 		return
 	}
@@ -205,6 +215,14 @@ func (h *Handler) deadline(w http.ResponseWriter) {
 		idle = time.Minute
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(h.Now().Add(idle))
+	if ctx.Err() != nil {
+		expire(w)
+	}
+}
+
+// expire ends the write that is under way, and all after it.
+func expire(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
 }
 
 // refusal is an answer other than what was asked for.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/ipfs/go-cid"
 	"github.com/klauspost/compress/zstd"
@@ -17,6 +18,47 @@ import (
 
 // maxWindow bounds the memory that a pack can make a decompressor take, as package tree does.
 const maxWindow = 8 << 20
+
+var errDecoders = errors.New("all decoders are in use")
+
+// decoders lends decoders, maxDecoders at a time. The zero decoders is ready.
+type decoders struct {
+	mu   sync.Mutex
+	lent int
+	idle []*decoder
+}
+
+// take lends a decoder.
+func (d *decoders) take() (*decoder, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lent == maxDecoders {
+		return nil, errDecoders
+	}
+	if n := len(d.idle); n > 0 {
+		out := d.idle[n-1]
+		d.idle = d.idle[:n-1]
+		d.lent++
+		return out, nil
+	}
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindow), zstd.IgnoreChecksum(true))
+	if err != nil {
+		return nil, err
+	}
+	d.lent++
+	return &decoder{zstd: z, buf: bufio.NewReaderSize(nil, bufferBytes)}, nil
+}
+
+// give gives one back; nil if it is of no use any more.
+func (d *decoders) give(one *decoder) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lent--
+	if one != nil {
+		d.idle = append(d.idle, one)
+	}
+}
 
 // decoder reads the sections of a pack. It costs a millisecond to make, so it is kept.
 type decoder struct {
@@ -40,16 +82,12 @@ func (h *Handler) openPack(root cid.Cid) (*packed, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, ok := h.decoders.Get().(*decoder)
-	if !ok {
-		d = &decoder{buf: bufio.NewReaderSize(nil, bufferBytes)}
-		d.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(maxWindow), zstd.IgnoreChecksum(true))
-	}
-	if err == nil {
-		err = d.zstd.Reset(f)
-	}
+	d, err := h.decoders.take()
 	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := d.zstd.Reset(f); err != nil {
+		h.decoders.give(nil)
 		return nil, errors.Join(err, f.Close())
 	}
 	d.buf.Reset(d.zstd)
@@ -64,9 +102,10 @@ func (h *Handler) openPack(root cid.Cid) (*packed, error) {
 // closePack ends what openPack began.
 func (h *Handler) closePack(p *packed) {
 	_ = p.file.Close() // read only
-	if p.idle.zstd.Reset(nil) == nil {
-		h.decoders.Put(p.idle)
+	if p.idle.zstd.Reset(nil) != nil {
+		p.idle = nil
 	}
+	h.decoders.give(p.idle)
 }
 
 var errPack = errors.New("not the pack of this tree")

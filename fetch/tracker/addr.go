@@ -85,6 +85,23 @@ func reaches(from, to netip.Addr) bool {
 	return at == there && from.Is4() == to.Is4() && within(to).Contains(from)
 }
 
+// owns reports whether an address may be announced by who is at from: a public address only by the machine that has it,
+// or one beside it in its IPv6 /64, or seeds could send everybody to somebody else. Who asks from a network of ours, or
+// from this machine, is believed.
+func owns(from, addr netip.Addr) bool {
+	from = from.WithZone("").Unmap()
+	switch at := placeOf(from); {
+	case placeOf(addr) != public:
+		return reaches(from, addr)
+	case at != public && at != nowhere:
+		return true
+	case from.Is4():
+		return from == addr
+	}
+	p, _ := from.Prefix(64) // the bits fit; of an invalid address it has nothing
+	return p.Contains(addr)
+}
+
 // within is the network around a private address: what one site uses at a time. A whole /8 would join the networks of
 // strangers who meet in a VPN or a data centre.
 func within(ip netip.Addr) netip.Prefix {

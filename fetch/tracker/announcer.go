@@ -150,7 +150,7 @@ func (r *run) round(ctx context.Context, all bool) error {
 		}
 	}
 	for part := range slices.Chunk(gone, MaxRoots) {
-		if err := r.send(ctx, Announcement{Roots: part}); err != nil {
+		if _, err := r.send(ctx, r.Client, Announcement{Roots: part}); err != nil {
 			return err
 		}
 		for _, root := range part {
@@ -164,16 +164,48 @@ func (r *run) round(ctx context.Context, all bool) error {
 	if err != nil {
 		return err
 	}
+	var last Announcement
+	var kept Accepted
 	for part := range slices.Chunk(fresh, MaxRoots) {
-		a := Announcement{Addrs: addrs, Protocols: r.Protocols, Roots: part, Lifetime: r.Lifetime.Truncate(time.Second)}
-		if err := r.send(ctx, a); err != nil {
+		last = Announcement{Addrs: addrs, Protocols: r.Protocols, Roots: part, Lifetime: r.Lifetime.Truncate(time.Second)}
+		if kept, err = r.send(ctx, r.Client, last); err != nil {
 			return err
 		}
 		for _, root := range part {
 			r.told[root] = true
 		}
 	}
+	r.otherwise(ctx, last, kept)
 	return nil
+}
+
+// otherwise announces over the other version of IP, if a public address of that version was not kept: a tracker believes
+// them only from there. It is no failure of the round if there is no such way.
+func (r *run) otherwise(ctx context.Context, a Announcement, kept Accepted) {
+	named, believed := map[string]bool{}, map[string]bool{}
+	for _, m := range a.Addrs {
+		p, err := parseAddr(m, "")
+		if err != nil || placeOf(p.ip) != public {
+			continue
+		}
+		network := "tcp6"
+		if p.ip.Is4() {
+			network = "tcp4"
+		}
+		named[network] = true
+		believed[network] = believed[network] || slices.Contains(kept.Addrs, p.text)
+	}
+	for network := range named {
+		c, done := r.Client.over(network)
+		if believed[network] || len(named) == 1 || c == nil {
+			continue
+		}
+		a.Roots = a.Roots[:1] // the tracker has all of them, and wants one
+		if _, err := r.send(ctx, c, a); err != nil {
+			r.Logger.DebugContext(ctx, "announce", slog.String("over", network), slog.Any("error", err))
+		}
+		done()
+	}
 }
 
 var errNoAddrs = errors.New("announce: no address that may be announced")
@@ -205,18 +237,17 @@ func (r *run) addrs() ([]ma.Multiaddr, error) {
 	return out, nil
 }
 
-func (r *run) send(ctx context.Context, a Announcement) error {
+func (r *run) send(ctx context.Context, to *Client, a Announcement) (Accepted, error) {
 	now := r.Now()
 	a.Time = now
 	r.seq = max(r.seq+1, uint64(max(0, now.UnixNano()))) //nolint:gosec // G115: not negative; grows over restarts as well
 	a.Seq = r.seq
 	signed, err := a.Sign(r.Key, r.Registry)
 	if err != nil {
-		return err
+		return Accepted{}, err
 	}
 	r.sent = true
-	_, err = r.Client.Announce(ctx, signed)
-	return err
+	return to.Announce(ctx, signed)
 }
 
 // withdraw takes the seed back, although ctx is done.
@@ -226,7 +257,7 @@ func (r *run) withdraw(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
 	defer cancel()
-	if err := r.send(ctx, Announcement{}); err != nil {
+	if _, err := r.send(ctx, r.Client, Announcement{}); err != nil {
 		return fmt.Errorf("withdraw: %w", err)
 	}
 	return nil

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -171,5 +173,56 @@ func TestAnnouncerWithoutAddressesIsSilent(t *testing.T) {
 	k, _ := keyPair(t, 1)
 	if err := (&Announcer{Key: k, Lifetime: 25 * time.Hour}).Run(t.Context()); err == nil {
 		t.Error("a lifetime of 25 hours is announced")
+	}
+}
+
+// TestAnnouncerTellsBothVersionsOfIP: one way proves the address of that version only.
+func TestAnnouncerTellsBothVersionsOfIP(t *testing.T) {
+	t.Parallel()
+	tr := New(Config{Registry: registry})
+	at := func(from string) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.RemoteAddr = net.JoinHostPort(from, "4000")
+			tr.Handler().ServeHTTP(w, r)
+		}))
+		t.Cleanup(s.Close)
+		return s.Listener.Addr().String()
+	}
+	ways := map[string]string{"tcp4": at(outside), "tcp6": at("2606:4700::1")}
+	ways["tcp"] = ways["tcp4"]
+	var mu sync.Mutex
+	var dialed []string
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		mu.Lock()
+		dialed = append(dialed, network)
+		mu.Unlock()
+		return new(net.Dialer).DialContext(ctx, "tcp", ways[network])
+	}}
+	defer transport.CloseIdleConnections()
+	k, _ := keyPair(t, 1)
+	const own6 = "/ip6/2606:4700::1/tcp/1"
+	addrs := mustAddrs(t, tcp, own6)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	a := &Announcer{
+		Client: &Client{Base: base(t, "http://tracker"), HTTP: &http.Client{Transport: transport}}, Key: k, Registry: registry,
+		Addrs: func() []ma.Multiaddr { return addrs }, Roots: func() []cid.Cid { return roots(0, 2) },
+	}
+	go func() { done <- a.Run(ctx) }()
+	late := time.After(20 * time.Second)
+	for found := []record(nil); len(found) == 0 || len(found[0].Addrs) < 2; found = tr.find(root(1), filter{}) {
+		select {
+		case <-late:
+			t.Fatalf("only %v is known", found)
+		default:
+			runtime.Gosched()
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"tcp", "tcp6"}, dialed); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -2,11 +2,13 @@ package tracker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -195,6 +197,26 @@ type response struct {
 }
 
 // do makes one request and reads at most limit bytes of the answer.
+// over is a client that dials with one version of IP, tcp4 or tcp6, and what ends it; nil if that cannot be chosen.
+func (c *Client) over(network string) (*Client, func()) {
+	way, client := http.DefaultTransport, http.Client{Timeout: clientTime}
+	if c.HTTP != nil {
+		client = *c.HTTP
+		if client.Transport != nil {
+			way = client.Transport
+		}
+	}
+	t, ok := way.(*http.Transport)
+	if !ok || t.DialContext == nil {
+		return nil, nil
+	}
+	t = t.Clone()
+	dial := t.DialContext
+	t.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return dial(ctx, network, addr) }
+	client.Transport = t
+	return &Client{Base: c.Base, HTTP: &client}, t.CloseIdleConnections
+}
+
 func (c *Client) do(ctx context.Context, method string, u *url.URL, body []byte, limit int64) (*response, error) {
 	client := http.Client{Timeout: clientTime}
 	if c.HTTP != nil {
@@ -203,6 +225,7 @@ func (c *Client) do(ctx context.Context, method string, u *url.URL, body []byte,
 	if client.CheckRedirect == nil {
 		client.CheckRedirect = checkRedirect
 	}
+	client.Timeout = cmp.Or(client.Timeout, clientTime)
 	out := &response{}
 	var mu sync.Mutex // guards server: a dial may outlive its request
 	var server netip.Addr

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	outside = "203.0.113.9"
+	outside = "8.8.8.8"
 	quic    = "/ip4/8.8.8.8/udp/4001/quic-v1"
 	tcp     = "/ip4/8.8.8.8/tcp/4001"
 )
@@ -143,6 +143,40 @@ func TestPrivateAddressesStayWhereTheyAre(t *testing.T) {
 			if from == "192.168.9.9" && slices.Contains(r.Addrs, loop) {
 				t.Errorf("%s is told of the loopback of others", from)
 			}
+		}
+	}
+}
+
+// TestPublicAddressesAreTheAnnouncersOwn: nobody can have the world dial somebody else. What was announced over the other
+// IP version stays as long as it is still named.
+func TestPublicAddressesAreTheAnnouncersOwn(t *testing.T) {
+	t.Parallel()
+	const own6, victim4, victim6 = "/ip6/2606:4700:1:1::9/tcp/1", "/ip4/9.9.9.9/tcp/53", "/ip6/2606:4700:1:2::1/tcp/1"
+	w := newWorld(t, Config{})
+	if rec := w.post(outside, 1, w.announcement(1, roots(0, 1), victim4, victim6)); rec.Code != http.StatusUnprocessableEntity {
+		t.Errorf("addresses of others: %d %s", rec.Code, rec.Body)
+	}
+	for i, c := range []struct {
+		from  string
+		named []string
+		want  []string
+	}{
+		{outside, []string{tcp, own6, victim4, victim6}, []string{tcp}},
+		{"2606:4700:1:1::1", []string{tcp, own6, victim4, victim6}, []string{own6, tcp}},
+		{outside, []string{quic, own6, victim6}, []string{quic, own6}},
+		{outside, []string{tcp}, []string{tcp}},
+		{outside, []string{tcp, own6}, []string{tcp}},
+		{"198.51.100.7", []string{tcp}, nil},
+		{"10.1.2.3", []string{tcp}, []string{tcp}},
+		{"127.0.0.1", []string{tcp, victim6}, []string{tcp, victim6}},
+	} {
+		rec := w.post(c.from, 1, w.announcement(1, roots(0, 1), c.named...))
+		var got Accepted
+		if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil || (rec.Code == http.StatusOK) != (c.want != nil) {
+			t.Fatalf("%d: %d %s", i, rec.Code, rec.Body)
+		}
+		if diff := cmp.Diff(c.want, got.Addrs); diff != "" {
+			t.Errorf("%d, from %s: %s", i, c.from, diff)
 		}
 	}
 }
@@ -289,7 +323,7 @@ func TestRatesOfSourcesAndPeers(t *testing.T) {
 	for range 3 {
 		w.announce(outside, 1, w.announcement(1, roots(0, 1), tcp))
 	}
-	rec := w.post("198.51.100.7", 1, w.announcement(1, roots(0, 1), tcp))
+	rec := w.post("9.9.9.9", 1, w.announcement(1, roots(0, 1), "/ip4/9.9.9.9/tcp/1"))
 	if rec.Code != http.StatusTooManyRequests || rec.Header().Get("Retry-After") != "1200" {
 		t.Errorf("a fourth of one peer: %d %v", rec.Code, rec.Header())
 	}
@@ -299,15 +333,15 @@ func TestRatesOfSourcesAndPeers(t *testing.T) {
 	if rec := w.post(outside, 30, w.announcement(30, roots(0, 1), tcp)); rec.Code != http.StatusTooManyRequests || rec.Header().Get("Retry-After") != "360" {
 		t.Errorf("an eleventh of one source: %d %v", rec.Code, rec.Header())
 	}
-	w.announce("203.0.113.10", 30, w.announcement(30, roots(0, 1), tcp))
+	w.announce("9.9.9.9", 30, w.announcement(30, roots(0, 1), "/ip4/9.9.9.9/tcp/1"))
 	w.now = w.now.Add(6 * time.Minute)
 	w.announce(outside, 31, w.announcement(31, roots(0, 1), tcp))
 	if rec := w.post(outside, 32, w.announcement(32, roots(0, 1), tcp)); rec.Code != http.StatusTooManyRequests {
 		t.Errorf("two, when one came back: %d", rec.Code)
 	}
 	v6 := newWorld(t, Config{Limits: Limits{BySource: 1}})
-	v6.announce("2001:db8:1:1::1", 1, v6.announcement(1, roots(0, 1), tcp))
-	if rec := v6.post("2001:db8:1:2::1", 2, v6.announcement(2, roots(0, 1), tcp)); rec.Code != http.StatusTooManyRequests {
+	v6.announce("2606:4700:1:1::1", 1, v6.announcement(1, roots(0, 1), "/ip6/2606:4700:1:1::1/tcp/1"))
+	if rec := v6.post("2606:4700:1:2::1", 2, v6.announcement(2, roots(0, 1), "/ip6/2606:4700:1:2::1/tcp/1")); rec.Code != http.StatusTooManyRequests {
 		t.Errorf("a customer's other IPv6 network: %d", rec.Code)
 	}
 }

@@ -3,6 +3,7 @@ package tracker
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,6 +91,7 @@ type news struct {
 	id        peer.ID
 	from      netip.Addr
 	addrs     []addr
+	other     []addr // public ones of the other IP version, which an announcement over that must have named before
 	protocols []string
 	roots     []key
 	lifetime  time.Duration // 0: withdraw
@@ -97,8 +99,8 @@ type news struct {
 	seq       uint64
 }
 
-// record changes the table, and returns how many roots were linked or withdrawn.
-func (t *table) record(n news, at time.Time) (roots int, err error) {
+// record changes the table, and returns how many roots were linked or withdrawn, and the addresses of the peer.
+func (t *table) record(n news, at time.Time) (roots int, addrs []addr, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := at.Unix()
@@ -107,22 +109,28 @@ func (t *table) record(n news, at time.Time) (roots int, err error) {
 	}
 	s, err := t.enter(n, at)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	s.until = max(s.until, now+int64((n.lifetime+replay)/time.Second))
 	switch {
 	case n.all:
-		return t.withdraw(s, now), nil
+		return t.withdraw(s, now), nil, nil
 	case n.lifetime == 0:
 		for _, k := range n.roots {
 			if t.unlink(s, k) {
 				roots++
 			}
 		}
-		return roots, nil
+		return roots, s.addrs, nil
 	}
-	s.addrs, s.protocols = n.addrs, n.protocols
-	return t.linkAll(s, n.roots, now, now+int64(n.lifetime/time.Second)), nil
+	addrs = slices.Clip(n.addrs)
+	for _, a := range n.other {
+		if slices.Contains(s.addrs, a) {
+			addrs = append(addrs, a)
+		}
+	}
+	s.addrs, s.protocols = addrs, n.protocols
+	return t.linkAll(s, n.roots, now, now+int64(n.lifetime/time.Second)), addrs, nil
 }
 
 // enter returns the seed of an announcement, new or known, if the announcement is its next.

@@ -18,7 +18,7 @@ func (w *world) put(t *testing.T, id uint64, from string, keys ...key) int {
 	t.Helper()
 	w.seq++
 	ip := netip.MustParseAddr(from)
-	n, err := w.table.record(news{
+	n, _, err := w.table.record(news{
 		id: peer.ID(fmt.Sprint("peer", id)), from: ip, roots: keys, lifetime: time.Hour, seq: w.seq,
 		addrs: []addr{{"/ip4/8.8.8.8/tcp/1", netip.MustParseAddr("8.8.8.8")}},
 	}, w.now)
@@ -284,7 +284,7 @@ func TestTable(t *testing.T) {
 				roots: some, lifetime: time.Duration(rapid.IntRange(0, 4).Draw(t, "lifetime")) * 1000 * time.Second,
 			}
 			n.all = n.lifetime == 0 && len(some) == 0
-			if _, err := tb.record(n, now); err != nil {
+			if _, _, err := tb.record(n, now); err != nil {
 				t.Fatal(err)
 			}
 			tb.verify(t)
@@ -334,7 +334,7 @@ func TestAttackersCannotFillMemory(t *testing.T) { //nolint:paralleltest // meas
 			m := rnd.IntN(universe)
 			n.roots = append(n.roots, key{byte(m), byte(m >> 8), byte(m >> 16)})
 		}
-		if _, err := tr.table.record(n, now); err != nil {
+		if _, _, err := tr.table.record(n, now); err != nil {
 			t.Fatal(err)
 		}
 		tr.rates.take(networkOf(n.from), now)
@@ -360,7 +360,7 @@ func BenchmarkFindMany(b *testing.B) {
 	for i := range 100 {
 		n := news{id: peer.ID(fmt.Sprint(i)), seq: 1, lifetime: time.Hour, roots: all, from: netip.AddrFrom4([4]byte{8, 8, 8, byte(i)})}
 		n.addrs = []addr{{"/ip4/8.8.8.8/tcp/1", n.from}}
-		if _, err := tr.table.record(n, time.Now()); err != nil {
+		if _, _, err := tr.table.record(n, time.Now()); err != nil {
 			b.Fatal(err)
 		}
 	}

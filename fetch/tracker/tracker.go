@@ -37,8 +37,12 @@
 //
 // # Addresses
 //
-// Addresses are IP addresses with a TCP or UDP port; names, relays and unspecified addresses are refused. Public ones
-// are kept and handed out always. Any other is kept only if the announcement came from where it can be reached, and
+// Addresses are IP addresses with a TCP or UDP port; names, relays and unspecified addresses are refused. A public one
+// is kept only if the announcement came from that very address, of IPv6 from its /64, and handed out to everybody: so
+// nobody can have the world dial a machine that is not his. What came from a private address or from this machine may
+// name any. A peer with both IPv4 and IPv6 announces over both; what it announced over one is kept while it still says
+// so over the other. Behind a proxy [Config.Source] must tell the addresses of clients, which a registry takes from the
+// X-Forwarded-For of a proxy on its own machine alone. Any other address is kept only if the announcement came from where it can be reached, and
 // handed out only to those who ask from there: loopback to loopback, and private and link-local ones within one IPv4 /16
 // or IPv6 /48. So nobody outside learns how a network is built, and nobody outside can have the machines of a network
 // dial each other. The same public address is not enough: carriers put strangers behind one, and machines of one
@@ -182,7 +186,8 @@ func remote(r *http.Request) netip.Addr {
 type Accepted struct {
 	// Roots is how many of the roots the tracker now links to the peer, or, if they were withdrawn, no longer does.
 	Roots int `json:"roots"`
-	// Addrs are the addresses that the tracker keeps: those that others can reach, as seen from where it stands.
+	// Addrs are the addresses that the tracker keeps: those of the announcer that others can reach, as seen from where it
+	// stands.
 	Addrs []string `json:"addrs"`
 }
 
@@ -199,13 +204,16 @@ func (t *Tracker) accept(a Announcement, from netip.Addr) (Accepted, error) {
 		if err != nil {
 			return Accepted{}, refuse(http.StatusBadRequest, "", "%v", err)
 		}
-		if reaches(from, parsed.ip) {
+		switch {
+		case owns(from, parsed.ip):
 			n.addrs = append(n.addrs, parsed)
+		case placeOf(parsed.ip) == public && parsed.ip.Is4() != from.Unmap().Is4():
+			n.other = append(n.other, parsed)
 		}
 	}
 	if a.Lifetime > 0 && len(n.addrs) == 0 {
 		return Accepted{}, refuse(http.StatusUnprocessableEntity, "listen on an address that others can reach",
-			"none of the addresses can be reached from %s", from)
+			"none of the addresses is one of %s", from)
 	}
 	for _, root := range a.Roots {
 		if k, ok := keyOf(root); ok && t.cfg.Shares(k.root()) {
@@ -213,9 +221,9 @@ func (t *Tracker) accept(a Announcement, from netip.Addr) (Accepted, error) {
 		}
 	}
 	n.all = a.Lifetime == 0 && len(a.Roots) == 0
-	kept, err := t.table.record(n, now)
-	out := Accepted{Roots: kept, Addrs: make([]string, len(n.addrs))}
-	for i, addr := range n.addrs {
+	roots, addrs, err := t.table.record(n, now)
+	out := Accepted{Roots: roots, Addrs: make([]string, len(addrs))}
+	for i, addr := range addrs {
 		out.Addrs[i] = addr.text
 	}
 	return out, err

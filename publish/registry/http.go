@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,10 +28,13 @@ import (
 )
 
 // Limits of the server. A peer that sends or takes nothing for stallTime is
-// cut off; how long a whole upload or download takes is up to its size.
+// cut off, and so is one that sends less than pace on the whole; else how long
+// an upload or download takes is up to its size. Connections are bounded in
+// conns.go.
 const (
 	headerTime  = 10 * time.Second
 	stallTime   = 30 * time.Second
+	pace        = 4 << 10 // bytes a second
 	idleTime    = 2 * time.Minute
 	closeTime   = 20 * time.Second // for open requests, at shutdown
 	headerBytes = 16 << 10
@@ -107,10 +111,12 @@ func source(r *http.Request) netip.Addr {
 }
 
 // Serve serves s on l until ctx is done, then lets open requests finish and
-// closes s. It closes l.
+// closes s. It closes l. At most 1,024 connections stand at a time.
 func Serve(ctx context.Context, s *Server, l net.Listener) error {
+	bounded := newConns(l, cmp.Or(s.cfg.hooks.conns, maxConns))
 	server := &http.Server{
 		Handler:           s.Handler(),
+		ConnState:         bounded.state,
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       stallTime,
 		WriteTimeout:      stallTime,
@@ -122,7 +128,7 @@ func Serve(ctx context.Context, s *Server, l net.Listener) error {
 		server.ErrorLog = newErrorLog(s.cfg.Logger)
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
+	go func() { failed <- server.Serve(bounded) }()
 	var err error
 	select {
 	case err = <-failed:

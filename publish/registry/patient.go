@@ -14,7 +14,7 @@ import (
 
 // patient gives every read and write of a request stallTime of its own, in
 // place of the server's limits on the whole: long transfers may take long, and
-// dead ones end.
+// dead ones end, those too that drip.
 func patient(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
@@ -23,21 +23,26 @@ func patient(next http.Handler) http.Handler {
 			// long answer, by the read that watches for a closed peer.
 			_ = c.SetReadDeadline(time.Time{}) // a recorder in a test has none
 		} else {
-			r.Body = &patientBody{ReadCloser: r.Body, c: c}
+			r.Body = &patientBody{ReadCloser: r.Body, c: c, left: stallTime}
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(&patientWriter{ResponseWriter: w, c: c}, r)
 	})
 }
 
+// patientBody is a body that must come at pace, after stallTime for the
+// beginning.
 type patientBody struct {
 	io.ReadCloser
-	c *http.ResponseController
+	c    *http.ResponseController
+	left time.Duration // that may be waited for the next bytes, of all waiting
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.c.SetReadDeadline(systemNow().Add(stallTime))
+	began := systemNow()
+	_ = b.c.SetReadDeadline(began.Add(min(b.left, stallTime)))
 	n, err := b.ReadCloser.Read(p)
+	b.left += time.Duration(n)*time.Second/pace - systemNow().Sub(began)
 	if errors.Is(err, io.EOF) {
 		_ = b.c.SetReadDeadline(time.Time{}) // nothing more is read of this request; after another error the server drains it
 	}

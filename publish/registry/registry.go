@@ -63,6 +63,8 @@ type hooks struct {
 	wrap func(sequence) sequence
 	// limit is that of the journal; 0 is journalLimit.
 	limit int64
+	// conns is how many connections are served at a time; 0 is maxConns.
+	conns int
 }
 
 // Receipt is a registry's answer to a submission.
