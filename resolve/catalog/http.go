@@ -35,8 +35,27 @@ type HTTP struct {
 	agent  string
 }
 
+// Client is an HTTP client, for who has nothing else to do with HTTP.
+type Client = http.Client
+
+// NewClient returns a client with sane timeouts. All that a command asks of a
+// registry can share one, and with it the connections.
+func NewClient() *Client {
+	return &http.Client{Transport: &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ResponseHeaderTimeout:  idleTimeout,
+		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConnsPerHost:    16,
+		MaxResponseHeaderBytes: maxHeader,
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      true,
+	}}
+}
+
 // NewHTTP returns the source at base, an http or https URL. Agent is sent as the
-// User-Agent. A nil transport means one with sane timeouts.
+// User-Agent. A nil transport means that of NewClient.
 func NewHTTP(base, agent string, transport http.RoundTripper) (*HTTP, error) {
 	u, err := url.Parse(base)
 	switch {
@@ -48,17 +67,7 @@ func NewHTTP(base, agent string, transport http.RoundTripper) (*HTTP, error) {
 		return nil, fmt.Errorf("registry url %q: want no user, query or fragment", base)
 	}
 	if transport == nil {
-		transport = &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSHandshakeTimeout:    10 * time.Second,
-			ResponseHeaderTimeout:  idleTimeout,
-			IdleConnTimeout:        90 * time.Second,
-			MaxIdleConnsPerHost:    16,
-			MaxResponseHeaderBytes: maxHeader,
-			DisableCompression:     true,
-			ForceAttemptHTTP2:      true,
-		}
+		transport = NewClient().Transport
 	}
 	return &HTTP{
 		base:   u,

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/ipfs/go-cid"
+	"golang.org/x/sync/errgroup"
 
 	"pkg/keys"
 	"pkg/keys/namespace"
@@ -124,22 +125,50 @@ func (r *Registry) begin(ctx context.Context) (*answer, error) {
 	return a, nil
 }
 
-// roots fetches the trust roots after the first n.
+// roots fetches the trust roots after the first n. Where there must be one, it looks for the next at the same time: there is
+// rarely another, and asking for it afterwards would take a round trip more.
 func (r *Registry) roots(ctx context.Context, n int) ([][]byte, error) {
 	var out [][]byte
+	var g errgroup.Group
 	for len(out) < maxRoots {
-		b, err := r.cfg.Source.Read(ctx, fmt.Sprintf("trust/%d", n+len(out)), namespace.MaxTrust)
+		at := n + len(out)
+		var next []byte
+		if at == 0 {
+			g.Go(func() (err error) {
+				next, err = r.root(ctx, 1)
+				return err
+			})
+		}
+		b, err := r.root(ctx, at)
+		nerr := g.Wait()
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && n+len(out) > 0:
-			return out, nil
-		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("no registry answers there: %w", err)
 		case err != nil:
 			return nil, err
+		case b == nil && at > 0:
+			return out, nil
+		case b == nil:
+			return nil, fmt.Errorf("no registry answers there: %w", fs.ErrNotExist)
+		case nerr != nil:
+			return nil, nerr
 		}
-		out = append(out, b)
+		if out = append(out, b); at > 0 {
+			continue
+		}
+		if next == nil {
+			return out, nil
+		}
+		out = append(out, next)
 	}
 	return out, nil
+}
+
+// root fetches one trust root, nil if there is none.
+func (r *Registry) root(ctx context.Context, n int) ([]byte, error) {
+	b, err := r.cfg.Source.Read(ctx, fmt.Sprintf("trust/%d", n), namespace.MaxTrust)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
 }
 
 // believe goes through steps 1 to 5 once.
