@@ -29,6 +29,7 @@ func TestScript(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PKG_HOME", env.WorkDir+"/.home")
+			env.Setenv("PKG_LAN", "false") // who else is in the network of this machine is nobody's business here
 			return nil
 		},
 		Cmds: scriptCommands(),

@@ -133,6 +133,9 @@ func (e *Env) begin(c *cli.Context) error {
 		}
 		e.origin, e.Dir = e.Dir, dir
 	}
+	if e.mode = c.String("mode"); c.Bool("offline") {
+		e.mode = modeOffline
+	}
 	return nil
 }
 

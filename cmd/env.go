@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pkg/cmd/ui"
+	"pkg/resolve/catalog"
 
 	"github.com/urfave/cli/v2"
 )
@@ -32,8 +33,10 @@ type Env struct {
 	JSON  bool   // --json: UI prints objects
 	Quiet bool   // --quiet
 
+	http    *catalog.Client // see client
 	closers []func() error
 	origin  string // Dir as it was before -C
+	mode    string // as --mode or --offline says, or empty
 }
 
 // Getenv returns the value of an environment variable, or "".
@@ -45,6 +48,18 @@ func (e *Env) Getenv(key string) string {
 		}
 	}
 	return value
+}
+
+// client is what registries are asked with: one, so that what is asked later finds the connections open.
+func (e *Env) client() *catalog.Client {
+	if e.http == nil {
+		e.http = catalog.NewClient()
+		e.Defer(func() error {
+			e.http.CloseIdleConnections()
+			return nil
+		})
+	}
+	return e.http
 }
 
 // CI reports whether nobody is watching: no prompts and no progress line, and install keeps to the lock.

@@ -18,7 +18,7 @@ import (
 func (e *Env) infoCommand() *cli.Command {
 	return &cli.Command{
 		Name: "info", Category: onPackages, Usage: "say what a registry proves of a package", ArgsUsage: "NAME",
-		Flags: append(registryFlags(), &cli.BoolFlag{Name: "offline", Usage: "open no socket: say what was proved before"}),
+		Flags: append(registryFlags(), modeFlag(), &cli.BoolFlag{Name: "offline", Usage: "open no socket: say what was proved before"}),
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 1, 1)
 			if err != nil {
@@ -28,7 +28,11 @@ func (e *Env) infoCommand() *cli.Command {
 			if err != nil {
 				return nameHelp("info", err)
 			}
-			r, err := e.registries(e.projectOrNil(), e.registryRef(c), c.Bool("offline"))
+			who, err := e.sourcing(c)
+			if err != nil {
+				return err
+			}
+			r, err := e.registries(e.projectOrNil(), e.registryRef(c), who.Mode == modeOffline)
 			if err != nil {
 				return err
 			}

@@ -24,7 +24,7 @@ With CI=true the lock must match, as with --locked.`,
 			&cli.BoolFlag{Name: "locked", Usage: "fail if pkg.lock does not match pkg.toml"},
 			&cli.BoolFlag{Name: "frozen", Usage: "--locked, and trust pkg.lock as reviewed: ask nobody for anything but content"},
 			&cli.BoolFlag{Name: "repair", Usage: "read every installed file again, and bring back what was changed"},
-			&cli.DurationFlag{Name: "seed-for", Usage: "then serve what your projects locked to others, as pkg seed does, for a `TIME`"},
+			&cli.DurationFlag{Name: "seed-for", Usage: "then serve the packages of this project to others, as pkg seed does, for a `TIME`"},
 			&cli.BoolFlag{Name: "prod", Usage: "without what only dev-dependencies need"}),
 		Action: func(c *cli.Context) error {
 			if _, err := operands(c, 0, 0); err != nil {
@@ -49,21 +49,25 @@ With CI=true the lock must match, as with --locked.`,
 			if err != nil || long == 0 {
 				return err
 			}
-			return e.seedFor(c.Context, long, e.registryRef(c))
+			return e.seedFor(c.Context, long, o.From.SwarmKey, e.registryRef(c))
 		},
 	}
 }
 
-// seedFor serves for a while, at ports nobody has.
-func (e *Env) seedFor(ctx context.Context, long time.Duration, ref registryRef) error {
+// seedFor serves what the project has for a while, at ports nobody has.
+func (e *Env) seedFor(ctx context.Context, long time.Duration, swarmKey []byte, ref registryRef) error {
+	p, err := e.project()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, long)
 	defer cancel()
-	return e.seed(ctx, seedOptions{listen: []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}, ref: ref})
+	return e.seed(ctx, seedOptions{listen: listenAt(anyPort, swarmKey != nil), swarmKey: swarmKey, only: p.dir, ref: ref})
 }
 
 // syncFlags are for every command that ends in an install.
 func syncFlags() []cli.Flag {
-	return append(sourceFlags(),
+	return append(append(sourceFlags(), swarmKeyFlag()),
 		&cli.BoolFlag{Name: "offline", Usage: "open no socket: use what is at hand"},
 		&cli.StringFlag{Name: "resolution", Usage: "`STRATEGY` where versions are chosen: highest, lowest or lowest-direct", Value: "highest"},
 		&cli.StringFlag{Name: "link", Usage: "`MODE` of putting files into pkg_modules: symlink, hard, reflink or copy (PKG_LINK)"})
@@ -77,6 +81,9 @@ func (e *Env) syncOptions(c *cli.Context) (syncOptions, error) {
 	}
 	o := syncOptions{Mode: m}
 	if o.From, err = e.sourcing(c); err != nil {
+		return syncOptions{}, err
+	}
+	if o.From.SwarmKey, err = e.swarmKey(c); err != nil {
 		return syncOptions{}, err
 	}
 	o.Offline = o.From.Mode == modeOffline
@@ -136,9 +143,10 @@ type installed struct {
 	Bytes    int64            `json:"bytes"`            // received
 	Wasted   int64            `json:"wasted,omitempty"` // of them, of no use
 	Seconds  float64          `json:"seconds,omitempty"`
-	Mode     string           `json:"mode,omitempty"`
+	Mode     string           `json:"mode"`
 	Peers    int              `json:"peers,omitempty"`   // that sent something
-	Sources  map[string]int64 `json:"sources,omitempty"` // bytes
+	ByKind   map[string]int64 `json:"by_kind,omitempty"` // bytes from registries, mirrors, peers and disks
+	Sources  map[string]int64 `json:"sources,omitempty"` // bytes, by the name of the source
 	Linked   int              `json:"linked"`
 	Removed  int              `json:"removed"`
 	UpToDate bool             `json:"up_to_date"`
@@ -149,12 +157,17 @@ func (e *Env) report(out *outcome) {
 	e.tell(out.Changes)
 	sum := installed{
 		Packages: out.Linked.Linked + out.Linked.Kept, Fetched: out.Fetched.Packages, Bytes: out.Fetched.Bytes, Sources: out.Fetched.BySource,
-		Linked: out.Linked.Linked, Removed: out.Linked.Removed, UpToDate: out.UpToDate, Wasted: out.Fetched.Wasted,
+		Linked: out.Linked.Linked, Removed: out.Linked.Removed, UpToDate: out.UpToDate, Wasted: out.Fetched.Wasted, Mode: out.Mode,
+	}
+	how := ""
+	if out.Mode != modeAuto {
+		how = " in mode " + out.Mode
 	}
 	if sum.Fetched > 0 {
-		sum.Seconds, sum.Mode = out.Took.Seconds(), out.Mode
-		for name := range sum.Sources {
-			if out.Fetched.Kinds[name] == swarm.Peer {
+		sum.Seconds, sum.ByKind = out.Took.Seconds(), make(map[string]int64)
+		for name, bytes := range sum.Sources {
+			kind := out.Fetched.Kinds[name]
+			if sum.ByKind[string(kind)] += bytes; kind == swarm.Peer {
 				sum.Peers++
 			}
 		}
@@ -163,10 +176,10 @@ func (e *Env) report(out *outcome) {
 	case out.UpToDate:
 		e.UI.Data("installed", sum, "up to date, %s", count(sum.Packages, "package"))
 	case sum.Fetched > 0:
-		e.UI.Data("installed", sum, "%s installed, %s fetched: %s in %s%s", count(sum.Packages, "package"), count(sum.Fetched, "package"),
+		e.UI.Data("installed", sum, "%s installed, %s fetched%s: %s in %s%s", count(sum.Packages, "package"), count(sum.Fetched, "package"), how,
 			size(sum.Bytes), seconds(out.Took), shares(out.Fetched, sum.Peers))
 	default:
-		e.UI.Data("installed", sum, "%s installed, nothing fetched", count(sum.Packages, "package"))
+		e.UI.Data("installed", sum, "%s installed, nothing fetched%s", count(sum.Packages, "package"), how)
 	}
 }
 
@@ -179,10 +192,16 @@ func shares(r fetch.Report, n int) string {
 		}
 	}
 	percent := func(bytes int64) string {
-		if bytes == all {
+		switch share := 100 * float64(bytes) / float64(max(all, 1)); {
+		case bytes == all:
 			return ""
+		case share < 1:
+			return "<1% "
+		case share > 99:
+			return ">99% "
+		default:
+			return fmt.Sprintf("%.0f%% ", share)
 		}
-		return fmt.Sprintf("%.0f%% ", 100*float64(bytes)/float64(max(all, 1)))
 	}
 	var out []string
 	if n > 0 {

@@ -85,7 +85,7 @@ func (e *Env) peers(ctx context.Context, r *registries, want map[name.Name]bool)
 		if err != nil {
 			return err
 		}
-		found, err := peers.Find(ctx, peers.Tracker{Base: base}, roots)
+		found, err := peers.Find(ctx, peers.Tracker{Base: base, HTTP: e.client()}, roots)
 		if err != nil {
 			return withHelp(err, "pkg registry status")
 		}

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -62,14 +63,15 @@ func (o *opened) String() string {
 	return "registry " + o.url
 }
 
-// registries returns what the command knows of registries. The project may be nil.
+// registries returns what the command knows of registries, which are not asked if offline is set or the mode says so. The
+// project may be nil.
 func (e *Env) registries(p *project, ref registryRef, offline bool) (*registries, error) {
 	homes, err := e.Homes()
 	if err != nil {
 		return nil, err
 	}
 	r := &registries{
-		env: e, homes: homes, state: catalog.NewDisk(homes.State), project: p, ref: ref, offline: offline,
+		env: e, homes: homes, state: catalog.NewDisk(homes.State), project: p, ref: ref,
 		opened: make(map[string]*opened), fresh: make(map[*opened]bool),
 	}
 	c, err := e.config()
@@ -77,6 +79,7 @@ func (e *Env) registries(p *project, ref registryRef, offline bool) (*registries
 		return nil, err
 	}
 	r.config = c.Registries
+	r.offline = offline || cmp.Or(e.mode, e.Getenv("PKG_MODE"), c.Mode) == modeOffline
 	return r, nil
 }
 
@@ -125,7 +128,7 @@ func (r *registries) open(name string, p place) (*opened, error) {
 		}
 		cfg.Source = catalog.NewDir(registry.Public(o.dir))
 	} else {
-		src, err := catalog.NewHTTP(p.url, r.env.agent(), nil)
+		src, err := catalog.NewHTTP(p.url, r.env.agent(), r.env.client().Transport)
 		if err != nil {
 			return nil, fmt.Errorf("registry %s: %w", name, err)
 		}
@@ -337,7 +340,7 @@ func (r *registries) source(o *opened) (swarm.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &swarm.HTTP{Base: u}, nil
+	return &swarm.HTTP{Base: u, Client: r.env.client()}, nil
 }
 
 // store opens this user's store.

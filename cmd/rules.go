@@ -3,6 +3,7 @@ package cmd
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io/fs"
 	"net"
@@ -49,6 +50,9 @@ func rules() []rule {
 		}),
 		as(func(*catalog.StaleError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg install --locked"} }),
 
+		as(func(*tls.CertificateVerificationError) ui.Failure {
+			return ui.Failure{Code: exitNetwork, Help: "export SSL_CERT_FILE=FILE"}
+		}),
 		as(absent),
 		as(unavailable),
 		as(func(*resolve.ConflictError) ui.Failure { return ui.Failure{Code: exitAbsent, Help: "pkg outdated"} }),

@@ -8,20 +8,15 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	std "sync" // a type of this package has its name
 	"time"
 
-	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
 	"pkg/fetch/seed"
 	"pkg/fetch/store"
-	"pkg/lockfile"
 	"pkg/lockfile/name"
 )
 
@@ -29,11 +24,13 @@ func (e *Env) seedCommand() *cli.Command {
 	return &cli.Command{
 		Name: "seed", Category: onKeys, Usage: "serve what your store holds to other people and to IPFS nodes, until interrupted", ArgsUsage: "[NAME]...",
 		Description: `Without NAME all packages of your projects are served, but those of private registries. Each registry is told which of its
-packages are here; that is withdrawn in the end. Who fetches from you checks every byte.`,
-		Flags: append(registryFlags(),
-			&cli.StringSliceFlag{Name: "listen", Usage: "`MULTIADDR` to listen at; may be repeated", Value: cli.NewStringSlice("/ip4/0.0.0.0/tcp/4107", "/ip4/0.0.0.0/udp/4107/quic-v1")},
+packages are here, and of new ones within minutes; that is withdrawn in the end. --registry says where one registry is, and
+is told of its packages alone. Who fetches from you checks every byte.`,
+		Flags: append(append(registryFlags(), modeFlag(), swarmKeyFlag()),
+			&cli.StringSliceFlag{Name: "listen", Usage: "`MULTIADDR` to listen at; may be repeated (default: port 4107, TCP and QUIC)"},
 			&cli.StringFlag{Name: "upload-limit", Usage: "send at most `BYTES` a second: 500k, 10M"},
 			&cli.IntFlag{Name: "max-peers", Usage: "`NUMBER` of peers connected at most", Value: 128},
+			&cli.BoolFlag{Name: "lan", Usage: "tell the local network by mDNS that the seed is there, if it listens there; --lan=false does not (PKG_LAN)", Value: true},
 			&cli.StringFlag{Name: "addr-file", Usage: "write the addresses to `FILE` once they answer"},
 			&cli.BoolFlag{Name: "print-unit", Usage: "print a systemd unit that runs this command, and end"}),
 		Action: func(c *cli.Context) error {
@@ -41,7 +38,21 @@ packages are here; that is withdrawn in the end. Who fetches from you checks eve
 			if err != nil {
 				return err
 			}
-			o := seedOptions{listen: c.StringSlice("listen"), peers: c.Int("max-peers"), ref: e.registryRef(c)}
+			o := seedOptions{listen: c.StringSlice("listen"), peers: c.Int("max-peers"), ref: e.registryRef(c), hidden: !c.Bool("lan")}
+			if who, err := e.sourcing(c); err != nil {
+				return err
+			} else if who.Mode == modeHTTP || who.Mode == modeOffline {
+				return &usageError{Err: fmt.Errorf("to seed opens sockets that mode %s forbids", who.Mode), Help: "pkg seed --mode auto"}
+			}
+			if o.swarmKey, err = e.swarmKey(c); err != nil {
+				return err
+			}
+			if len(o.listen) == 0 {
+				o.listen = listenAt(seedPort, o.swarmKey != nil)
+			}
+			if err := checkListen("--listen", "pkg seed --listen /ip4/127.0.0.1/tcp/0", o.listen, o.swarmKey != nil); err != nil {
+				return err
+			}
 			for _, a := range args {
 				n, err := name.Parse(a)
 				if err != nil {
@@ -59,7 +70,7 @@ packages are here; that is withdrawn in the end. Who fetches from you checks eve
 				return err
 			}
 			if c.Bool("print-unit") {
-				return e.printUnit(o, c.String("upload-limit"))
+				return e.printUnit(c, o)
 			}
 			return e.seed(c.Context, o)
 		},
@@ -73,6 +84,9 @@ type seedOptions struct {
 	peers    int
 	addrFile string
 	ref      registryRef
+	swarmKey []byte
+	hidden   bool   // the LAN is not told
+	only     string // the folder of the one project whose packages are served, as somebody unknown before; empty: all
 }
 
 // byteCount reads a number of bytes: 1500, 500k, 10M, 1G, in powers of 1000.
@@ -100,7 +114,10 @@ func (e *Env) seed(ctx context.Context, o seedOptions) error {
 	if err != nil {
 		return err
 	}
-	sh := &shelf{env: e, store: st, names: o.names, ref: o.ref}
+	sh := &shelf{env: e, store: st, names: o.names, only: o.only}
+	if sh.at, err = e.toTell(ctx, o.ref); err != nil {
+		return err
+	}
 	if err := sh.read(); err != nil {
 		return err
 	}
@@ -109,20 +126,23 @@ func (e *Env) seed(ctx context.Context, o seedOptions) error {
 			return fail(exitAbsent, "pkg add "+n.String(), "%s is in no project of yours", n)
 		}
 	}
-	key, err := peerKey(filepath.Join(homes.State, "peer.key"))
-	if err != nil {
-		return err
+	var key []byte // a fresh one, as the end of this seed must not take back what another one of this user announced
+	if o.only == "" {
+		if key, err = peerKey(filepath.Join(homes.State, "peer.key")); err != nil {
+			return err
+		}
 	}
 	level := slog.LevelWarn
 	if e.Quiet {
 		level = slog.LevelError
 	}
 	s, err := seed.Start(ctx, seed.Config{
-		Store: st, Key: key, Listen: o.listen, MaxPeers: o.peers, UploadLimit: o.limit, Shares: sh.shares, Trackers: sh.trackers(),
+		Store: st, Key: key, SwarmKey: o.swarmKey, Listen: o.listen, MaxPeers: o.peers, UploadLimit: o.limit, Shares: sh.shares, Trackers: sh.trackers(),
+		LAN:    e.lan() && !o.hidden,
 		Logger: slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: level})), Now: e.Now,
 	})
 	if err != nil {
-		return withHelp(err, "pkg seed --listen /ip4/127.0.0.1/tcp/0")
+		return fail(exitNetwork, "pkg seed --listen /ip4/127.0.0.1/tcp/0", "%w", err)
 	}
 	defer func() { e.served(s) }()
 	addrs := s.Addrs()
@@ -149,6 +169,7 @@ func (e *Env) seed(ctx context.Context, o seedOptions) error {
 			if err := sh.read(); err != nil {
 				e.UI.Warn("seed", nil, "what is here could not be read again: %v", err)
 			}
+			s.Track(sh.trackers())
 		}
 	}
 }
@@ -179,159 +200,4 @@ func peerKey(path string) ([]byte, error) {
 		return nil, fail(exitFailed, "rm "+path, "%s is not the key of a peer", path)
 	}
 	return key, nil
-}
-
-// shelf is what a seed serves: what the locks of this user's projects name and the store holds.
-type shelf struct {
-	env   *Env
-	store *store.Store
-	names []name.Name // all if empty
-	ref   registryRef
-
-	mu      std.Mutex             // guards what follows
-	private map[cid.Cid]bool      // never served
-	named   map[cid.Cid]name.Name // of projects
-	roots   map[string][]cid.Cid  // to be told of, by the id of the registry
-	where   map[string]*url.URL   // registries, by id
-}
-
-// read reads the projects. Those that are gone are left out.
-func (s *shelf) read() error {
-	projects, err := s.store.Recorded()
-	if err != nil {
-		return err
-	}
-	private, named := make(map[cid.Cid]bool), make(map[cid.Cid]name.Name)
-	roots, where := make(map[string][]cid.Cid), make(map[string]*url.URL)
-	for _, rec := range projects {
-		p, err := s.env.openProject(rec.Dir)
-		if err != nil { // it may say of any of them that they are private
-			for _, root := range rec.Roots {
-				private[root] = true
-			}
-			continue
-		}
-		r, err := s.env.registries(p, s.ref, true)
-		if err != nil {
-			return err
-		}
-		for _, row := range p.lock.Registries {
-			o, err := r.row(row)
-			hidden := err != nil || r.private(row)
-			if !hidden && !o.local() {
-				if base, err := url.Parse(o.url); err == nil {
-					where[row.ID] = base
-				}
-			}
-			for _, pk := range p.lock.Packages {
-				if pk.Path == "" && pk.Registry == row.Name {
-					s.note(pk, row.ID, hidden, private, named, roots)
-				}
-			}
-		}
-	}
-	for id := range roots {
-		roots[id] = slices.DeleteFunc(roots[id], func(c cid.Cid) bool { return private[c] })
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.private, s.named, s.roots, s.where = private, named, roots, where
-	return nil
-}
-
-// note takes one row down.
-func (s *shelf) note(pk lockfile.Package, registry string, hidden bool, private map[cid.Cid]bool, named map[cid.Cid]name.Name, roots map[string][]cid.Cid) {
-	if hidden {
-		private[pk.Root] = true
-		return
-	}
-	if len(s.names) > 0 && !slices.Contains(s.names, pk.Name) || !s.store.Has(pk.Root) {
-		return
-	}
-	named[pk.Root] = pk.Name
-	if !slices.Contains(roots[registry], pk.Root) {
-		roots[registry] = append(roots[registry], pk.Root)
-	}
-}
-
-// shares reports whether a root is served: only what a project that can be read says is public. What lies in the store for
-// another reason may be anybody's.
-func (s *shelf) shares(root cid.Cid) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, known := s.named[root]
-	return known && !s.private[root]
-}
-
-func (s *shelf) has(n name.Name) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, x := range s.named {
-		if x == n {
-			return true
-		}
-	}
-	return false
-}
-
-// count is how many packages are served by name.
-func (s *shelf) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.named)
-}
-
-// trackers returns the registries to tell.
-func (s *shelf) trackers() []seed.Tracker {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []seed.Tracker
-	for _, id := range sorted(s.where) {
-		out = append(out, seed.Tracker{Base: s.where[id], ID: id, Roots: func() []cid.Cid {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return slices.Clone(s.roots[id])
-		}})
-	}
-	return out
-}
-
-// printUnit prints a systemd unit for the command as it was given.
-func (e *Env) printUnit(o seedOptions, limit string) error {
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	words := []string{program, "seed"}
-	for _, l := range o.listen {
-		words = append(words, "--listen", l)
-	}
-	if limit != "" {
-		words = append(words, "--upload-limit", limit)
-	}
-	words = append(words, "--max-peers", fmt.Sprint(o.peers))
-	for _, n := range o.names {
-		words = append(words, n.String())
-	}
-	home := ""
-	if h := e.Getenv("PKG_HOME"); h != "" {
-		home = "Environment=PKG_HOME=" + h + "\n"
-	}
-	text := `[Unit]
-Description=pkg seed: serve packages to peers
-After=network-online.target
-Wants=network-online.target
-
-[Service]
-` + home + "ExecStart=" + strings.Join(words, " ") + `
-Restart=on-failure
-KillSignal=SIGINT
-NoNewPrivileges=true
-PrivateTmp=true
-
-[Install]
-WantedBy=default.target
-`
-	e.UI.Raw("unit", map[string]string{"unit": text}, text)
-	return nil
 }

@@ -30,7 +30,7 @@ func (e *Env) registryServeCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "p2p-listen", Usage: "serve packages to peers and IPFS nodes at `MULTIADDR` too; may be repeated"},
 			&cli.DurationFlag{Name: "checkpoint-interval", Usage: "`TIME` between checkpoints, at least 100ms", Value: registry.DefaultInterval},
 			&cli.IntFlag{Name: "claims-per-hour", Usage: "`NUMBER` of names an author or address may claim, -1 for any; loopback is never limited", Value: 1000},
-			passphraseFlag(),
+			swarmKeyFlag(), passphraseFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)
@@ -47,6 +47,16 @@ func (e *Env) registryServeCommand() *cli.Command {
 				return err
 			}
 			if o.addrFile, err = e.optionalPath(c.String("addr-file")); err != nil {
+				return err
+			}
+			if len(o.p2p) > 0 {
+				if o.swarmKey, err = e.swarmKey(c); err != nil {
+					return err
+				}
+			} else if c.IsSet("swarm-key") {
+				return &usageError{Err: errors.New("--swarm-key is for --p2p-listen: over HTTP everybody may ask"), Help: "pkg registry serve --p2p-listen /ip4/0.0.0.0/tcp/4107 --swarm-key FILE"}
+			}
+			if err := checkListen("--p2p-listen", "pkg registry serve --p2p-listen /ip4/127.0.0.1/tcp/0", o.p2p, o.swarmKey != nil); err != nil {
 				return err
 			}
 			if len(args) == 1 {
@@ -71,6 +81,7 @@ type serveOptions struct {
 	dir      string // empty is the embedded one
 	listen   string
 	p2p      []string // multiaddrs
+	swarmKey []byte   // of the private swarm that they are in, or nil
 	addrFile string
 	cfg      registry.Config
 }
@@ -129,7 +140,7 @@ func (e *Env) seedRegistry(ctx context.Context, o serveOptions, s *registry.Serv
 		return err
 	}
 	sd, err := seed.Start(ctx, seed.Config{
-		Store: st, Key: key, Listen: o.p2p, Logger: o.cfg.Logger, Now: e.Now,
+		Store: st, Key: key, SwarmKey: o.swarmKey, Listen: o.p2p, Logger: o.cfg.Logger, Now: e.Now,
 		Trackers: []seed.Tracker{{Base: at, ID: s.ID(), Roots: func() []cid.Cid {
 			roots, err := st.Roots()
 			if err != nil {
@@ -139,7 +150,7 @@ func (e *Env) seedRegistry(ctx context.Context, o serveOptions, s *registry.Serv
 		}}},
 	})
 	if err != nil {
-		return withHelp(err, "pkg registry serve --p2p-listen /ip4/127.0.0.1/tcp/0")
+		return fail(exitNetwork, "pkg registry serve --p2p-listen /ip4/127.0.0.1/tcp/0", "%w", err)
 	}
 	e.Defer(func() error {
 		if err := sd.Close(); err != nil { // its tracker has ended before it

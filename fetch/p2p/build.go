@@ -66,7 +66,10 @@ func start(c Config, t times, secure func(crypto.PrivKey, []upgrader.StreamMuxer
 		log = slog.New(slog.DiscardHandler)
 	}
 	gologshim.SetDefaultHandler(log.Handler())
-	h := &Host{log: log, times: t, hears: hearing{yes: make(chan struct{})}, done: make(chan struct{})}
+	if c.MaxPeers <= 0 {
+		c.MaxPeers = defaultPeers
+	}
+	h := &Host{log: log, times: t, seats: c.MaxPeers, arrived: make(chan struct{}, 1), hears: hearing{yes: make(chan struct{})}, done: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			for _, part := range h.parts {
@@ -128,6 +131,14 @@ func (h *Host) build(c Config, key crypto.PrivKey, secure func(crypto.PrivKey, [
 	h.first(forget)
 	h.node = newNode(net, bus, newBucket(c.UploadLimit, c.Now), h.times)
 	h.client = newClient(h.node)
+	net.Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
+		if inbound(c) {
+			select {
+			case h.arrived <- struct{}{}:
+			default:
+			}
+		}
+	}})
 	return nil
 }
 

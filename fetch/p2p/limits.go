@@ -13,7 +13,7 @@ import (
 // yamux reserves 256 KiB for every stream: as much may be sent into it before anybody reads. Under memory are these
 // and what windows grow to.
 const (
-	defaultPeers = 128 // connections from others
+	defaultPeers = 128 // connections from others that have a seat (see seats.go)
 	maxDials     = 64  // connections to others
 
 	peerConns   = 4 // of one peer in each direction
@@ -26,7 +26,7 @@ const (
 	dialPeerMemory = 64 << 20
 
 	// Until its handshake is done a connection is nobody's, and so is a stream until its protocol is agreed on.
-	freshConns   = 32
+	freshConns   = 64
 	freshStreams = 128
 	freshMemory  = 16 << 20
 
@@ -41,7 +41,7 @@ func limits(peers int, listens bool) rcmgr.ConcreteLimitConfig {
 	if listens {
 		memory, peerMemory = seedMemory, seedPeerMemory
 	}
-	in := rcmgr.LimitVal(peers)
+	in := rcmgr.LimitVal(peers + freshConns)
 	system := rcmgr.ResourceLimits{
 		Conns: in + maxDials, ConnsInbound: in, ConnsOutbound: maxDials, FD: in + maxDials,
 		Streams: 2 * allStreams, StreamsInbound: allStreams, StreamsOutbound: allStreams, Memory: memory,
@@ -68,9 +68,6 @@ func limits(peers int, listens bool) rcmgr.ConcreteLimitConfig {
 
 // newResources makes what enforces the limits.
 func newResources(peers int, listens bool) (network.ResourceManager, error) {
-	if peers <= 0 {
-		peers = defaultPeers
-	}
 	// On one machine, containers and users share the loopback address.
 	here := func(prefix string) []rcmgr.NetworkPrefixLimit {
 		return []rcmgr.NetworkPrefixLimit{{Network: netip.MustParsePrefix(prefix), ConnCount: math.MaxInt}}

@@ -45,10 +45,11 @@ type Config struct {
 	// SwarmKey is the secret of a private swarm, 32 bytes: only hosts that have it can talk to each other. QUIC, which
 	// knows no such thing, is then off.
 	SwarmKey []byte
-	// MaxPeers is how many may be connected to this host at a time; 0 means 128.
+	// MaxPeers is how many connections of others a host that listens has at a time; 0 means 128. Who comes then takes the
+	// place of one that asks for nothing.
 	MaxPeers int
 	// UploadLimit is how many bytes per second are sent at most, over all streams of HTTP and what [Host.Upload] is asked
-	// for; 0 means no limit.
+	// for; 0 means no limit. Peers share it evenly, however many streams they have.
 	UploadLimit int64
 	// Logger gets what goes wrong with single peers and what libp2p has to say; nil is silent.
 	Logger *slog.Logger
@@ -63,9 +64,12 @@ type Host struct {
 	client *http.Transport
 	times  times
 	hears  hearing
+	seats  int            // for connections of others
 	parts  []io.Closer    // what the node stands on, in the order of closing
 	done   chan struct{}  // closed by Close
 	wg     sync.WaitGroup // of the goroutines and HTTP connections of this host
+
+	arrived chan struct{} // says that somebody connected
 
 	mu     sync.Mutex   // guards server
 	server *http.Server // of Serve
@@ -135,18 +139,20 @@ func (h *Host) Close() error {
 	return h.closed
 }
 
-// sweep closes connections without streams, once every idle time, until the host is closed: a seat is for those who
-// fetch something.
+// sweep closes connections on which nothing is asked, once every idle time, and those for which there is no seat, until
+// the host is closed: a seat is for those who fetch something.
 func (h *Host) sweep() {
 	tick := time.NewTicker(h.times.idle)
 	defer tick.Stop()
-	idle := map[string]bool{}
+	idle, leaving := map[string]bool{}, map[string]bool{}
 	for {
 		select {
 		case <-h.done:
 			return
 		case <-tick.C:
 			idle = h.sweepOnce(idle)
+		case <-h.arrived:
+			leaving = h.makeRoom(leaving)
 		}
 	}
 }
@@ -155,7 +161,7 @@ func (h *Host) sweep() {
 func (h *Host) sweepOnce(before map[string]bool) map[string]bool {
 	now := map[string]bool{}
 	for _, c := range h.node.Network().Conns() {
-		if !inbound(c) || len(c.GetStreams()) > 0 {
+		if !inbound(c) || !idle(c) {
 			continue
 		}
 		if !before[c.ID()] {

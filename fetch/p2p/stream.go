@@ -58,7 +58,7 @@ func (s *stream) Write(b []byte) (n int, err error) {
 	}
 	for len(b) > 0 && err == nil {
 		part := b[:min(len(b), turn)]
-		waited, ok := s.bucket.wait(len(part), s.done, s.gone)
+		waited, ok := s.bucket.wait(s.Conn().RemotePeer(), len(part), s.done, s.gone)
 		if !ok {
 			return n, network.ErrReset
 		}

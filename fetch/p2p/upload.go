@@ -6,18 +6,19 @@ import (
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Upload waits until n bytes may be sent under Config.UploadLimit, which HTTP keeps to by itself. Protocols that serve
-// content over streams of [Host.Host] call it before they write. An error says that ctx has ended, or the host.
-func (h *Host) Upload(ctx context.Context, n int) error {
+// Upload waits until n bytes may be sent to a peer under Config.UploadLimit, which HTTP keeps to by itself. Protocols that
+// serve content over streams of [Host.Host] call it before they write. Peers take turns. An error says that ctx has ended, or the host.
+func (h *Host) Upload(ctx context.Context, to peer.ID, n int) error {
 	b := h.node.bucket
 	if b == nil {
 		return ctx.Err()
 	}
 	for taken := 0; taken < n; {
 		part := min(n-taken, turn)
-		if _, ok := b.wait(part, ctx.Done(), h.done); !ok {
+		if _, ok := b.wait(to, part, ctx.Done(), h.done); !ok {
 			b.give(taken)
 			if err := ctx.Err(); err != nil {
 				return err

@@ -1,5 +1,5 @@
-// Package peers finds who else has packs, and makes sources of them for an install: it asks trackers, dials under a
-// fresh identity, speaks HTTP to seeds and bitswap to other IPFS nodes, and announces nothing.
+// Package peers finds who else has packs, and makes sources of them for an install: it asks trackers and the LAN, dials
+// under a fresh identity, speaks HTTP to seeds and bitswap to other IPFS nodes, and announces nothing.
 //
 //	p := peers.New(peers.Config{Trackers: trackers, Known: addrs})
 //	defer p.Close()
@@ -44,8 +44,11 @@ type Config struct {
 	Known    []string // addresses of peers, each with its peer id; [Check] says whether they are any
 	SwarmKey []byte   // as in p2p.Config
 	Most     int      // peers asked at most, those known apart; 0 means DefaultMost
-	// Public says which roots peers found by trackers may be asked for; nil: all. Known peers are asked for all.
+	// Public says which roots peers found by trackers or on the LAN may be asked for; nil: all. Known peers are asked for all.
 	Public func(root cid.Cid) bool
+	// LAN is to ask the networks this machine is on for seeds, see [lan.Browse].
+	LAN    bool
+	browse browse // for tests; nil: lan.Browse
 }
 
 // Check says what is wrong with the address of a peer.
@@ -106,7 +109,7 @@ func (p *Peers) Sources(ctx context.Context, roots []cid.Cid) []swarm.Source {
 			out = append(out, &source{p: p, at: i})
 		}
 	}
-	return out
+	return append(out, p.near(ctx, roots)...)
 }
 
 // find asks all trackers at once. One that does not answer knows nobody.

@@ -23,13 +23,15 @@ import (
 
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"pkg/fetch/bitswap"
 	"pkg/fetch/gateway"
+	"pkg/fetch/lan"
 	"pkg/fetch/p2p"
 	"pkg/fetch/store"
 	"pkg/fetch/swarm"
-	"pkg/fetch/tracker"
 )
 
 // Tracker is a registry that is told what the seed has.
@@ -50,7 +52,8 @@ type Config struct {
 	UploadLimit int64    // bytes a second; 0 is no limit
 	// Shares says which roots are served and told of; nil: all. It must be safe for concurrent use.
 	Shares   func(root cid.Cid) bool
-	Trackers []Tracker
+	Trackers []Tracker    // told from the start; [Seed.Track] changes who is
+	LAN      bool         // tell the networks this machine is on that the seed is there, if it listens in any: see package lan
 	Logger   *slog.Logger // nil: silent
 	Now      func() time.Time
 }
@@ -70,10 +73,12 @@ type Seed struct {
 	requests atomic.Int64
 	bytes    atomic.Int64
 
-	stop context.CancelFunc
-	wg   sync.WaitGroup
-	mu   sync.Mutex // guards errs
-	errs []error    // of the announcers
+	stop  context.CancelFunc
+	ended <-chan struct{} // closed when the seed is
+	lists chan []Tracker  // from Track
+	wg    sync.WaitGroup
+	mu    sync.Mutex // guards errs
+	errs  []error    // of the announcers
 }
 
 // Start starts a seed. Close must be called, also when ctx is done: that withdraws what was announced.
@@ -84,20 +89,29 @@ func Start(ctx context.Context, c Config) (*Seed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the seed: %w", err)
 	}
-	s := &Seed{host: host}
+	s := &Seed{host: host, lists: make(chan []Tracker)}
 	finder := store.NewFinder(c.Store)
 	finder.Only, finder.Now = c.Shares, c.Now
 	s.exchange = bitswap.Open(host.Host(), bitswap.Options{
-		Blocks: finder, Upload: func(ctx context.Context, _ peer.ID, n int) error { return host.Upload(ctx, n) },
+		Blocks: finder, Upload: host.Upload,
 	})
 	if err := host.Serve(s.counted(handler(c.Store, finder, c.Shares, c.Now))); err != nil { //nolint:contextcheck // as above
 		return nil, errors.Join(fmt.Errorf("start the seed: %w", err), s.exchange.Close(), host.Close())
 	}
 	ctx, s.stop = context.WithCancel(ctx)
-	if err := s.announce(ctx, c); err != nil {
-		return nil, errors.Join(err, s.Close())
+	s.ended = ctx.Done()
+	s.wg.Go(func() { s.tell(ctx, c, host.Host().Peerstore().PrivKey(host.ID())) })
+	if c.LAN && slices.ContainsFunc(host.Addrs(), func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
+		s.wg.Go(func() { s.greet(ctx, c) })
 	}
 	return s, nil
+}
+
+// greet tells the LAN. That it cannot is no reason not to serve.
+func (s *Seed) greet(ctx context.Context, c Config) {
+	if err := lan.Announce(ctx, s.host.ID(), s.host.Addrs, c.Logger); err != nil && c.Logger != nil {
+		c.Logger.WarnContext(ctx, "seed", slog.Any("error", err))
+	}
 }
 
 // handler serves what a store holds: POST /content, GET /packs/{root} and the trustless gateway below /ipfs/. Shares
@@ -109,29 +123,6 @@ func handler(st *store.Store, finder *store.Finder, shares func(cid.Cid) bool, n
 	mux.Handle("/packs/", content)
 	mux.Handle("/ipfs/", &gateway.Handler{Blocks: finder, Packs: finder, Now: now})
 	return mux
-}
-
-// announce keeps the trackers told.
-func (s *Seed) announce(ctx context.Context, c Config) error {
-	if len(c.Trackers) == 0 {
-		return nil
-	}
-	key := s.host.Host().Peerstore().PrivKey(s.host.ID())
-	for _, t := range c.Trackers {
-		a := &tracker.Announcer{
-			Client: &tracker.Client{Base: t.Base}, Key: key, Registry: t.ID, Addrs: s.host.Addrs,
-			Roots: func() []cid.Cid { return shared(t.Roots(), c.Shares) }, Protocols: []string{"transport-bitswap"},
-			Logger: c.Logger, Now: c.Now,
-		}
-		s.wg.Go(func() {
-			if err := a.Run(ctx); err != nil {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.errs = append(s.errs, err)
-			}
-		})
-	}
-	return nil
 }
 
 // shared returns the roots that may be told of.
