@@ -29,7 +29,7 @@ const (
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "mode", Usage: "`WHOM` to ask for content: auto, p2p, http or offline (PKG_MODE)"},
-		&cli.StringSliceFlag{Name: "peer", Usage: "ask the peer at `ADDR` too, as pkg seed prints it"},
+		&cli.StringSliceFlag{Name: "peer", Usage: "ask the peer at `ADDR` too, as pkg seed prints it; or a mirror or IPFS gateway at a URL"},
 	}
 }
 
@@ -65,8 +65,10 @@ func (e *Env) sourcing(c *cli.Context) (sourcing, error) {
 			return s, usagef("--peer: %w", err)
 		}
 	}
-	if len(s.Peers) > 0 && (s.Mode == modeHTTP || s.Mode == modeOffline) {
-		return s, usagef("--peer opens a socket that --mode %s forbids", s.Mode)
+	for _, addr := range s.Peers {
+		if s.Mode == modeOffline || s.Mode == modeHTTP && !strings.Contains(addr, "://") {
+			return s, usagef("--peer %s opens a socket that --mode %s forbids", addr, s.Mode)
+		}
 	}
 	return s, nil
 }
@@ -103,10 +105,13 @@ func (s *sync) sources(ctx context.Context, lock *lockfile.Lock, plan fetch.Plan
 		}
 		list = append(list, &discreet{src, func(root cid.Cid) bool { return public(root) || private[root] == row.Name }})
 	}
-	if s.o.From.Mode == modeHTTP || len(trackers) == 0 && len(s.o.From.Peers) == 0 && !near {
+	if s.o.From.Mode == modeHTTP {
+		trackers, near = nil, false
+	}
+	if len(trackers) == 0 && len(s.o.From.Peers) == 0 && !near {
 		return list, func() error { return nil }, nil
 	}
-	p := peers.New(peers.Config{Trackers: trackers, Known: s.o.From.Peers, SwarmKey: s.o.From.SwarmKey, Public: public, LAN: near})
+	p := peers.New(peers.Config{Trackers: trackers, Known: s.o.From.Peers, HTTP: s.env.client(), SwarmKey: s.o.From.SwarmKey, Public: public, LAN: near})
 	var roots []cid.Cid
 	for _, it := range plan.Want {
 		roots = append(roots, it.Root)

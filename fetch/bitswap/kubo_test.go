@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"go/build"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +43,7 @@ func newKubo(tb testing.TB) kubo {
 	k := kubo{bin, tb.TempDir()}
 	k.run(tb, "init", "--empty-repo", "--profile=test")
 	for key, value := range map[string]string{
-		"Addresses.Swarm": `["/ip4/127.0.0.1/tcp/0"]`, "Addresses.API": `"/ip4/127.0.0.1/tcp/0"`, "Addresses.Gateway": `[]`,
+		"Addresses.Swarm": `["/ip4/127.0.0.1/tcp/0"]`, "Addresses.API": `"/ip4/127.0.0.1/tcp/0"`, "Addresses.Gateway": `"/ip4/127.0.0.1/tcp/0"`,
 		"Bootstrap": `[]`, "AutoConf.Enabled": `false`, "AutoTLS.Enabled": `false`, "Routing.Type": `"none"`,
 		"Routing.DelegatedRouters": `[]`, "Ipns.DelegatedPublishers": `[]`, "DNS.Resolvers": `{}`,
 		"Provide.Enabled": `false`, "Discovery.MDNS.Enabled": `false`, "Swarm.DisableNatPortMap": `true`,
@@ -224,6 +225,7 @@ func TestKuboPinsFromUs(t *testing.T) {
 	}
 }
 
+// TestKuboIsASource fetches a package that a Kubo alone has: by bitswap, and from its gateway.
 func TestKuboIsASource(t *testing.T) {
 	t.Parallel()
 	k := newKubo(t)
@@ -233,18 +235,40 @@ func TestKuboIsASource(t *testing.T) {
 		t.Fatal(err)
 	}
 	x, _ := newExchange(t, Options{})
+	at, err := os.ReadFile(filepath.Join(k.repo, "gateway"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := url.Parse(strings.TrimSpace(string(at)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, src := range map[string]swarm.Source{
+		"bitswap": x.Source(k.info(t)),
+		"gateway": &swarm.HTTP{Base: base, Gateway: true, Idle: 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) { fetchFrom(t, src, root, files) })
+	}
+	if got := x.Stats(); got.Duplicates != 0 || got.Unrequested != 0 {
+		t.Errorf("%d duplicates, %d unrequested", got.Duplicates, got.Unrequested)
+	}
+}
+
+// fetchFrom fetches root into a new store and holds the tree to files. What the source does not have is missing.
+func fetchFrom(t *testing.T, src swarm.Source, root cid.Cid, files map[string][]byte) {
+	t.Helper()
 	st, err := store.Open(t.TempDir(), store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := st.Batch()
-	at := k.info(t)
 	start := time.Now()
-	missing, err := x.Source(at).Content(t.Context(), swarm.Ask(root), func(w swarm.Want, _ int64, pack io.Reader) error {
+	none := cid.NewCidV1(cid.DagProtobuf, rawCID([]byte("nobody has this")).Hash())
+	missing, err := src.Content(t.Context(), swarm.Ask(root, none), func(w swarm.Want, _ int64, pack io.Reader) error {
 		_, err := b.Put(t.Context(), w.Root, pack)
 		return err
 	})
-	if err != nil || len(missing) > 0 {
+	if err != nil || len(missing) != 1 || missing[0].Root != none {
 		t.Fatal(missing, err)
 	}
 	took := time.Since(start)
@@ -253,10 +277,7 @@ func TestKuboIsASource(t *testing.T) {
 	}
 	dir, _ := st.Tree(root)
 	checkFiles(t, dir, files)
-	if got := x.Stats(); got.Duplicates != 0 || got.Unrequested != 0 {
-		t.Errorf("%d duplicates, %d unrequested", got.Duplicates, got.Unrequested)
-	}
-	t.Logf("fetched from Kubo in %v", took)
+	t.Logf("fetched in %v", took)
 }
 
 // BenchmarkKuboPins compares how long a fresh Kubo takes to pin a package from us and from another Kubo, whose time is

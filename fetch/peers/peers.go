@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ipfs/go-cid"
@@ -41,9 +42,10 @@ type Tracker struct {
 // Config says where peers come from. The zero Config knows none.
 type Config struct {
 	Trackers []Tracker
-	Known    []string // addresses of peers, each with its peer id; [Check] says whether they are any
-	SwarmKey []byte   // as in p2p.Config
-	Most     int      // peers asked at most, those known apart; 0 means DefaultMost
+	Known    []string     // addresses that [Check] takes
+	HTTP     *http.Client // for mirrors; nil: a plain one
+	SwarmKey []byte       // as in p2p.Config
+	Most     int          // peers asked at most, those known apart; 0 means DefaultMost
 	// Public says which roots peers found by trackers or on the LAN may be asked for; nil: all. Known peers are asked for all.
 	Public func(root cid.Cid) bool
 	// LAN is to ask the networks this machine is on for seeds, see [lan.Browse].
@@ -51,8 +53,12 @@ type Config struct {
 	browse browse // for tests; nil: lan.Browse
 }
 
-// Check says what is wrong with the address of a peer.
+// Check says what is wrong with the address of a peer: a multiaddr with a peer id, or the URL of a mirror.
 func Check(addr string) error {
+	if strings.Contains(addr, "://") {
+		_, err := parseMirror(addr)
+		return err
+	}
 	_, err := p2p.ParsePeer(addr)
 	return err
 }
@@ -98,6 +104,11 @@ func (p *Peers) Sources(ctx context.Context, roots []cid.Cid) []swarm.Source {
 	var out []swarm.Source
 	for _, info := range p.known {
 		out = append(out, &source{p: p, at: -1, known: &provider{AddrInfo: info}})
+	}
+	for _, addr := range p.cfg.Known {
+		if base, err := parseMirror(addr); err == nil {
+			out = append(out, newMirror(base, p.cfg.HTTP))
+		}
 	}
 	ctx, p.stop = context.WithCancel(ctx)
 	p.wg.Go(func() {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +41,8 @@ type HTTP struct {
 	Idle   time.Duration // how long the server may be silent; 0 means 30 s
 	Limits tree.Limits   // bounds the packs; zero means tree.Default()
 	Mirror bool          // it is no registry: it is not spared
+	// Gateway is for a server that is only a trustless gateway of IPFS: it is asked for CARs.
+	Gateway bool
 
 	Backoff time.Duration // before the second try, four times as long before each further; 0 means 200 ms
 }
@@ -60,6 +63,9 @@ func (h *HTTP) Kind() Kind {
 
 // Content implements Source.
 func (h *HTTP) Content(ctx context.Context, r Request, each Each) (missing []Want, err error) {
+	if h.Gateway {
+		return h.gets(ctx, r.Wants, each)
+	}
 	for len(r.Wants) > 0 {
 		n := min(len(r.Wants), batchWant)
 		lacks, err := h.batch(ctx, Request{r.Wants[:n], r.Shared}, each)
@@ -103,7 +109,8 @@ func (h *HTTP) again(ctx context.Context, try int, err error) error {
 		return ctx.Err()
 	}
 	var perm *permanentError
-	if try >= maxTries || errors.As(err, &perm) {
+	var cert *tls.CertificateVerificationError
+	if try >= maxTries || errors.As(err, &perm) || errors.As(err, &cert) {
 		return &SourceError{h.Name(), err}
 	}
 	first := h.Backoff
@@ -229,6 +236,10 @@ func (h *HTTP) gets(ctx context.Context, wants []Want, each Each) (missing []Wan
 		errors.As(err, &stop)
 		return err
 	}
+	get := h.get
+	if h.Gateway {
+		get = h.car
+	}
 	for _, w := range wants {
 		if w.Scope != All {
 			missing = append(missing, w)
@@ -240,7 +251,7 @@ func (h *HTTP) gets(ctx context.Context, wants []Want, each Each) (missing []Wan
 		}
 		g.Go(func() error {
 			for try := 1; ; try++ {
-				found, err := h.get(ctx, w, one)
+				found, err := get(ctx, w, one)
 				if err == nil {
 					if !found {
 						mu.Lock()
@@ -350,11 +361,16 @@ func refusal(resp *http.Response) error {
 	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed, code == http.StatusNotImplemented:
 		return errNoBatch
 	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
-		return fmt.Errorf("%s %s: %s", resp.Request.Method, resp.Request.URL.Redacted(), http.StatusText(code))
+		return &statusError{fmt.Sprintf("%s %s: %s", resp.Request.Method, resp.Request.URL.Redacted(), http.StatusText(code))}
 	default:
 		return &permanentError{fmt.Errorf("%s %s: %d %s", resp.Request.Method, resp.Request.URL.Redacted(), code, http.StatusText(code))}
 	}
 }
+
+// statusError is a refusal that may pass.
+type statusError struct{ text string }
+
+func (e *statusError) Error() string { return e.text }
 
 // watch cancels the request unless it is stopped in time.
 func (a *answer) watch() *time.Timer {
