@@ -18,7 +18,7 @@ import (
 
 const (
 	maxRoots = 64 // new trust roots in one refresh
-	maxRaces = 8  // times another process may get in between
+	maxRaces = 32 // times another process may get in between
 )
 
 // answer is what came in one round trip, not yet believed.
@@ -205,7 +205,7 @@ func (r *Registry) believe(ctx context.Context, pre *answer) error {
 		return err
 	}
 	if !next.Equal(pre.seen) {
-		if err := r.cfg.Heads.Swap(ctx, id, pre.seen, next); err != nil {
+		if err := r.swap(ctx, id, pre.seen, next); err != nil {
 			return err
 		}
 	}
@@ -214,6 +214,19 @@ func (r *Registry) believe(ctx context.Context, pre *answer) error {
 	}
 	r.stand(t, h, fresh)
 	return nil
+}
+
+// swap stores what was seen now. That another process stored just that before is as good: many that start at once see the
+// same head.
+func (r *Registry) swap(ctx context.Context, id string, old, next namespace.Seen) error {
+	err := r.cfg.Heads.Swap(ctx, id, old, next)
+	if !errors.Is(err, namespace.ErrChanged) {
+		return err
+	}
+	if there, lerr := r.cfg.Heads.Load(ctx, id); lerr == nil && there.Equal(next) {
+		return nil
+	}
+	return err
 }
 
 // believeTrust is step 1: from root 0, whose CID is the registry's id, upwards.
