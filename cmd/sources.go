@@ -43,14 +43,18 @@ type sourcing struct {
 // sourcing reads the flags of sourceFlags: the mode is what the flag says, else PKG_MODE, else config.toml.
 func (e *Env) sourcing(c *cli.Context) (sourcing, error) {
 	s := sourcing{Mode: cmp.Or(c.String("mode"), e.Getenv("PKG_MODE")), Peers: c.StringSlice("peer")}
-	wrong := fmt.Sprintf("--mode %s: use auto, p2p, http or offline", s.Mode)
+	wrong := usagef("--mode %s: use auto, p2p, http or offline", s.Mode)
 	if s.Mode == "" {
 		config, err := e.config()
 		if err != nil {
 			return s, err
 		}
+		homes, err := e.Homes()
+		if err != nil {
+			return s, err
+		}
 		s.Mode = cmp.Or(config.Mode, modeAuto)
-		wrong = fmt.Sprintf("mode = %q in config.toml: use auto, p2p, http or offline", s.Mode)
+		wrong = &manifest.ConfigError{Path: homes.Config, Msg: fmt.Sprintf("mode = %q: use auto, p2p, http or offline", s.Mode)}
 	}
 	if c.Bool("offline") {
 		s.Mode = modeOffline
@@ -58,7 +62,7 @@ func (e *Env) sourcing(c *cli.Context) (sourcing, error) {
 	switch s.Mode {
 	case modeAuto, modeP2P, modeHTTP, modeOffline:
 	default:
-		return s, usagef("%s", wrong)
+		return s, wrong
 	}
 	for _, addr := range s.Peers {
 		if err := peers.Check(addr); err != nil {
