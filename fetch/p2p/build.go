@@ -177,7 +177,7 @@ func addTransports(net *swarm.Swarm, c Config, key crypto.PrivKey, res network.R
 	secure func(crypto.PrivKey, []upgrader.StreamMuxer) ([]sec.SecureTransport, error),
 ) (closeQUIC func() error, err error) {
 	closeQUIC = func() error { return nil }
-	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: newMuxer(len(c.Listen) > 0)}}
 	secs, err := secure(key, muxers)
 	if err != nil {
 		return closeQUIC, err
@@ -198,7 +198,7 @@ func addTransports(net *swarm.Swarm, c Config, key crypto.PrivKey, res network.R
 	var token quic.TokenGeneratorKey
 	_, _ = rand.Read(reset[:]) // never fails
 	_, _ = rand.Read(token[:])
-	sockets, err := quicreuse.NewConnManager(reset, token, quicreuse.VerifySourceAddress(res.VerifySourceAddress))
+	sockets, err := quicreuse.NewConnManager(reset, token, quicreuse.VerifySourceAddress(mustProve(res)))
 	if err != nil {
 		return closeQUIC, err
 	}

@@ -32,9 +32,9 @@ func TestLimits(t *testing.T) {
 		listens                  bool
 		memory, peerMemory, conn int64
 	}{
-		{128, true, 128 << 20, 8 << 20, 192},
-		{5, true, 128 << 20, 8 << 20, 69},
-		{128, false, 256 << 20, 64 << 20, 192},
+		{128, true, 128 << 20, 8 << 20, 384},
+		{5, true, 128 << 20, 8 << 20, 261},
+		{128, false, 576 << 20, 64 << 20, 384},
 	} {
 		l := rcmgr.NewFixedLimiter(limits(c.peers, c.listens))
 		show := func(l rcmgr.Limit) string {
@@ -44,7 +44,7 @@ func TestLimits(t *testing.T) {
 		mem, peerMem := c.memory>>20, c.peerMemory>>20
 		for name, got := range map[string][2]string{
 			"system":              {show(l.GetSystemLimits()), fmt.Sprintf("conns %d 64 %d, fd %[2]d, streams 512 512 1024, %d MiB", c.conn, c.conn+64, mem)},
-			"transient":           {show(l.GetTransientLimits()), "conns 64 64 128, fd 128, streams 128 128 256, 16 MiB"},
+			"transient":           {show(l.GetTransientLimits()), "conns 256 256 512, fd 512, streams 128 128 256, 16 MiB"},
 			"peer":                {show(l.GetPeerLimits("x")), fmt.Sprintf("conns 4 4 8, fd 8, streams 8 8 16, %d MiB", peerMem)},
 			"protocol":            {show(l.GetProtocolLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 512 512 1024, %d MiB", mem)},
 			"one peer's protocol": {show(l.GetProtocolPeerLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 8 8 16, %d MiB", peerMem)},
@@ -61,38 +61,115 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestConnectionsOfOneAddressAreBounded, but not those from this machine.
-func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		addr func(i int) string
-		want int
-	}{
-		"one IPv4":     {func(i int) string { return fmt.Sprintf("/ip4/198.51.100.7/tcp/%d", 1000+i) }, ip4Conns},
-		"one IPv6 /64": {func(i int) string { return fmt.Sprintf("/ip6/2001:db8::%x/udp/1/quic-v1", i+1) }, ip6Conns},
-		"one IPv6 /48": {func(i int) string { return fmt.Sprintf("/ip6/2001:db8:0:%x::1/tcp/1", i+1) }, netConns},
-		"loopback":     {func(i int) string { return fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", 1000+i) }, freshConns},
-	} {
-		res, err := newResources(defaultPeers, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := 0
-		for ; n < 100; n++ {
-			a, err := ma.NewMultiaddr(c.addr(n))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := res.OpenConnection(network.DirInbound, true, a); err != nil {
-				break
-			}
-		}
-		if n > c.want || n == 0 {
-			t.Errorf("%s: %d connections, want at most %d", name, n, c.want)
-		}
+// places are where connections come from, and how many from there may stand at a time and come in a moment.
+var places = map[string]struct {
+	addr            func(i int) string
+	standing, burst int
+}{
+	"one IPv4":     {func(i int) string { return fmt.Sprintf("/ip4/198.51.100.7/tcp/%d", 1000+i) }, 128, 256},
+	"one IPv6 /64": {func(i int) string { return fmt.Sprintf("/ip6/2001:db8::%x/udp/1/quic-v1", i+1) }, 128, 256},
+	"one IPv6 /48": {func(i int) string { return fmt.Sprintf("/ip6/2001:db8:0:%x::1/tcp/1", i+1) }, 192, 384},
+	"loopback":     {func(i int) string { return fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", 1000+i) }, 256, 1000},
+}
+
+func resources(t *testing.T) network.ResourceManager {
+	t.Helper()
+	res, err := newResources(defaultPeers, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
 		if err := res.Close(); err != nil {
 			t.Error(err)
 		}
+	})
+	return res
+}
+
+// knock opens a connection as the transports do.
+func knock(t *testing.T, res network.ResourceManager, from string) (network.ConnManagementScope, error) {
+	t.Helper()
+	a, err := ma.NewMultiaddr(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.OpenConnection(network.DirInbound, true, a)
+}
+
+// TestConnectionsOfOneAddressAreBounded, but fifty clients behind one get in, and others while they are there. Those from
+// this machine are bounded like all that shake hands.
+func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
+	t.Parallel()
+	for name, c := range places {
+		res := resources(t)
+		n := 0
+		for ; n < 1000; n++ {
+			if _, err := knock(t, res, c.addr(n)); err != nil {
+				break
+			}
+		}
+		if n != c.standing {
+			t.Errorf("%s: %d connections, want %d", name, n, c.standing)
+		}
+		if _, err := knock(t, res, "/ip4/203.0.113.9/tcp/1"); (err == nil) != (n < freshConns) {
+			t.Errorf("%s is full, and somebody else gets %v", name, err)
+		}
+	}
+}
+
+// TestComingAndGoingIsBounded: of connections that end at once.
+func TestComingAndGoingIsBounded(t *testing.T) {
+	t.Parallel()
+	for name, c := range places {
+		synctest.Test(t, func(t *testing.T) {
+			res := resources(t)
+			come := func() (n int) {
+				for ; n < 1000; n++ {
+					conn, err := knock(t, res, c.addr(n))
+					if err != nil {
+						break
+					}
+					conn.Done()
+				}
+				return n
+			}
+			if n := come(); n != c.burst {
+				t.Errorf("%s: %d came at once, want %d", name, n, c.burst)
+			}
+			time.Sleep(10 * time.Second)
+			if n, want := come(), min(c.standing*10/32, c.burst); name != "loopback" && n != want {
+				t.Errorf("%s: %d came after 10 s, want %d", name, n, want)
+			}
+			conn, err := knock(t, res, "/ip4/203.0.113.9/tcp/1")
+			if err != nil {
+				t.Fatalf("somebody else beside %s: %v", name, err)
+			}
+			conn.Done()
+		})
+	}
+}
+
+// TestAddressesAreProvedWhenManyCome from one, or from anywhere.
+func TestAddressesAreProvedWhenManyCome(t *testing.T) {
+	t.Parallel()
+	res := resources(t)
+	prove := mustProve(res)
+	at := func(i int) net.Addr {
+		return &net.UDPAddr{IP: net.IPv4(198, 51, byte(i>>8), byte(i)), Port: 1}
+	}
+	n := 0
+	for ; n < 1000 && !prove(at(0)); n++ { //revive:disable-line:empty-block
+	}
+	if n != ip4Conns/2 {
+		t.Errorf("%d came from one address before it was to be proved, want %d", n, ip4Conns/2)
+	}
+	for n = 0; n < 1000 && !prove(at(n+1)); n++ {
+		if _, err := knock(t, res, fmt.Sprintf("/ip4/198.51.%d.%d/udp/1/quic-v1", (n+1)>>8, (n+1)&255)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != freshConns/2 {
+		t.Errorf("%d shook hands before addresses were to be proved, want %d", n, freshConns/2)
 	}
 }
 
