@@ -17,10 +17,10 @@ type fetching struct {
 	cancel context.CancelFunc
 	events chan fetch.Event // holds the latest
 
-	done   chan struct{} // closed when what follows is set
-	report fetch.Report
-	took   time.Duration
-	err    error
+	done chan struct{} // closed when what follows is set
+	haul *fetch.Haul
+	took time.Duration
+	err  error
 }
 
 // start begins to bring what a plan wants.
@@ -34,19 +34,20 @@ func (s *sync) start(ctx context.Context, st *store.Store, lock *lockfile.Lock, 
 	go func() {
 		defer close(f.done)
 		began := s.env.Now()
-		report, err := fetch.Fetch(ctx, plan, st, sources, func(ev fetch.Event) {
+		haul, err := fetch.Bring(ctx, plan, st, sources, func(ev fetch.Event) {
 			select {
 			case <-f.events:
 			default:
 			}
 			f.events <- ev
 		})
-		f.report, f.err, f.took = report, errors.Join(err, done()), s.env.Now().Sub(began)
+		f.haul, f.err, f.took = haul, errors.Join(err, done()), s.env.Now().Sub(began)
 	}()
 	return f, nil
 }
 
-// fetchAhead begins to bring what the project's lock names. Whatever speaks against it is for fetch to say.
+// fetchAhead begins to bring what the project's lock names, into a place of its own: nothing of it is in the store before
+// the lock is proved. Whatever speaks against it is for fetch to say.
 func (s *sync) fetchAhead(ctx context.Context) {
 	if s.o.Offline || s.o.Repair || s.ahead != nil {
 		return
@@ -61,11 +62,12 @@ func (s *sync) fetchAhead(ctx context.Context) {
 	}
 }
 
-// drop ends what is fetched ahead and not needed.
+// drop ends what is fetched ahead and not needed, and throws it away.
 func (s *sync) drop() {
 	if s.ahead != nil {
 		s.ahead.cancel()
 		<-s.ahead.done
+		_ = s.ahead.haul.Discard() // or the next command does
 		s.ahead = nil
 	}
 }
@@ -98,10 +100,11 @@ func (s *sync) fetch(ctx context.Context, st *store.Store, lock *lockfile.Lock) 
 		}
 	}
 	f.cancel()
-	for _, name := range sorted(f.report.Dropped) {
-		s.env.UI.Warn("dropped", map[string]string{"source": name, "why": f.report.Dropped[name]}, "%s sent wrong bytes and was not asked again: %s", name, f.report.Dropped[name])
+	report := f.haul.Report
+	for _, name := range sorted(report.Dropped) {
+		s.env.UI.Warn("dropped", map[string]string{"source": name, "why": report.Dropped[name]}, "%s sent wrong bytes and was not asked again: %s", name, report.Dropped[name])
 	}
-	return f.report, f.took, f.err
+	return report, f.took, errors.Join(f.err, f.haul.Seal(ctx))
 }
 
 // progressed is the JSON form of how far a fetch is.

@@ -345,7 +345,7 @@ func (r *registries) source(o *opened) (swarm.Source, error) {
 
 // store opens this user's store.
 func (r *registries) store() (*store.Store, error) {
-	return store.Open(r.homes.Store, store.Options{})
+	return store.Open(r.homes.Store, store.Options{Resume: true})
 }
 
 func exists(path string) bool {

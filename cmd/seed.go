@@ -110,7 +110,7 @@ func (e *Env) seed(ctx context.Context, o seedOptions) error {
 	if err != nil {
 		return err
 	}
-	st, err := store.Open(homes.Store, store.Options{})
+	st, err := store.Open(homes.Store, store.Options{Resume: true})
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 
 	"github.com/ipfs/go-cid"
@@ -68,53 +69,94 @@ func (e *SizeError) Error() string {
 // An error holds a [*tree.HashError] or [*tree.Error] if nobody but a lying source had something, a
 // [*swarm.MissingError] whenever something was not to be had, a [*SizeError] if the lock contradicts itself.
 func Fetch(ctx context.Context, p Plan, s *store.Store, sources []swarm.Source, events func(Event)) (Report, error) {
+	h, err := Bring(ctx, p, s, sources, events)
+	return h.Report, errors.Join(err, h.Seal(ctx))
+}
+
+// Bring is Fetch without the end of it: nothing is in the store before the haul is sealed. The haul is to be sealed or
+// discarded, also after an error.
+func Bring(ctx context.Context, p Plan, s *store.Store, sources []swarm.Source, events func(Event)) (*Haul, error) {
 	f := newFetcher(p, s, events)
-	if len(p.Want) == 0 {
-		return f.report, nil
-	}
-	err := f.get(ctx, sources, f.wants(ctx, p, len(sources)))
-	if whole := f.unparted(err); len(whole) > 0 {
-		err = f.get(ctx, f.honest(sources), whole)
-	}
+	err := f.all(ctx, sources, f.wants(ctx, p, len(sources)))
 	if err != nil {
 		err = fmt.Errorf("fetch %s: %w", f.first(), err)
 	}
-	if serr := f.batch.Seal(context.WithoutCancel(ctx)); serr != nil {
-		return f.report, errors.Join(err, serr, f.batch.Discard())
-	}
-	f.tidy()
-	return f.report, err
+	return &Haul{f.report, f}, err
 }
 
-// tidy notes what helps the next fetch, and removes what helped this one. Where that fails, it costs room or bytes.
-func (f *fetcher) tidy() {
-	_ = f.store.Remember(f.names)
-	for root := range f.names {
-		_ = f.store.Forget(root)
-	}
+// Haul is what Bring brought.
+type Haul struct {
+	Report Report
+	f      *fetcher
 }
 
-// get brings wants, and all that they lead to.
-func (f *fetcher) get(ctx context.Context, sources []swarm.Source, wants []swarm.Want) error {
-	if len(wants) == 0 {
-		return ctx.Err()
+// Seal makes it part of the store, also if ctx has ended: that is soon done.
+func (h *Haul) Seal(ctx context.Context) error {
+	if err := h.f.batch.Seal(context.WithoutCancel(ctx)); err != nil {
+		return errors.Join(err, h.f.batch.Discard())
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	f.ctx = ctx
+	// Where the rest fails, it costs room or bytes.
+	_ = h.f.store.Remember(h.f.names)
+	for root := range h.f.names {
+		_ = h.f.store.Forget(root)
+	}
+	return nil
+}
+
+// Discard throws it away.
+func (h *Haul) Discard() error { return h.f.batch.Discard() }
+
+// all brings wants, and all that they lead to.
+func (f *fetcher) all(ctx context.Context, sources []swarm.Source, wants []swarm.Want) error {
+	f.ctx, f.stop = context.WithCancel(ctx)
+	defer f.stop()
+	var missing error
+	for len(wants)+len(f.trees)+len(f.queue) > 0 {
+		err := f.round(ctx, sources, wants)
+		if whole := unparted(err); len(whole) > 0 {
+			err = f.round(ctx, f.honest(sources), whole)
+		}
+		if _, ok := errors.AsType[*ownError](err); ok || ctx.Err() != nil {
+			return errors.Join(missing, err)
+		}
+		missing = errors.Join(missing, err)
+		if wants, err = f.next(ctx); err != nil {
+			return errors.Join(missing, err)
+		}
+	}
+	return errors.Join(missing, ctx.Err())
+}
+
+// ownError is what went wrong here and at no source.
+type ownError struct{ err error }
+
+func (e *ownError) Error() string { return e.err.Error() }
+
+func (e *ownError) Unwrap() error { return e.err }
+
+// round is one session. Its error is an ownError if one went wrong here.
+func (f *fetcher) round(ctx context.Context, sources []swarm.Source, wants []swarm.Want) error {
 	session := swarm.Session{Sources: sources, Put: f.put, Sizes: f.sizes()}
-	tallies, err := session.Get(ctx, wants)
+	tallies, err := session.Get(f.ctx, wants) //nolint:contextcheck // it is made of ctx
 	for i := range tallies {
 		f.count(&tallies[i])
 	}
-	return f.assembled(err)
+	if own := f.assembled(ctx, err != nil); own != nil {
+		return &ownError{own}
+	}
+	if missing := new(swarm.MissingError); err != nil && ctx.Err() == nil && !errors.As(err, &missing) {
+		return &ownError{err}
+	}
+	return err
 }
 
 // fetcher is one call of Fetch.
 type fetcher struct {
 	store  *store.Store
 	batch  *store.Batch
-	ctx    context.Context //nolint:containedctx // of one get, which waits for all that has it
+	ctx    context.Context    //nolint:containedctx // of one call of all, which waits for all that has it
+	stop   context.CancelFunc // of ctx
+	turns  chan struct{}      // holds a token for each tree that is assembled
 	items  map[cid.Cid][]Item
 	events func(Event)
 
@@ -123,6 +165,7 @@ type fetcher struct {
 	partial map[cid.Cid]int64 // bytes counted of packages under way
 	peers   map[string]bool   // that sent something
 	trees   map[cid.Cid]*assembly
+	queue   []*assembly        // that wait for a place in trees
 	names   map[cid.Cid]string // of what is there
 	report  Report
 }
@@ -130,7 +173,7 @@ type fetcher struct {
 func newFetcher(p Plan, s *store.Store, events func(Event)) *fetcher {
 	f := &fetcher{
 		store: s, batch: s.Batch(), items: map[cid.Cid][]Item{}, events: events, partial: map[cid.Cid]int64{}, peers: map[string]bool{},
-		trees: map[cid.Cid]*assembly{}, names: map[cid.Cid]string{},
+		trees: map[cid.Cid]*assembly{}, names: map[cid.Cid]string{}, turns: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		report: Report{
 			BySource: map[string]int64{}, Kinds: map[string]swarm.Kind{},
 			Dropped: map[string]string{}, Failed: map[string]string{},

@@ -25,7 +25,7 @@ import (
 
 func newStore(t *testing.T) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.TempDir(), store.Options{})
+	s, err := store.Open(t.TempDir(), store.Options{Resume: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/ipfs/go-cid"
@@ -20,9 +21,11 @@ const (
 	kinSize = 16 << 10
 	// leftSize is how much of a pack must have come for the rest to be fetched in parts.
 	leftSize = 64 << 10
-	// partSize and partLeaves are how much is asked for as one part, unless a leaf is larger.
+	// partSize and partLeaves are how much is asked for as one part.
 	partSize   = 1 << 20
 	partLeaves = 4096
+	// mostTrees is how many packages come in parts at a time: each holds two files open.
+	mostTrees = 64
 )
 
 // assembly is a package that is fetched in parts.
@@ -30,6 +33,8 @@ type assembly struct {
 	o      *tree.Outline
 	part   *store.Partial
 	source string        // of its nodes
+	alone  bool          // nobody else can have it
+	reused int64         // bytes that were here
 	ended  chan struct{} // when that is closed, err is set
 	err    error
 }
@@ -84,27 +89,65 @@ func (f *fetcher) putNodes(ctx context.Context, a *swarm.Arrival) ([]swarm.Want,
 	if err != nil {
 		return nil, err
 	}
-	it := &f.items[a.Root][0]
-	if a.Alone && !f.begun(it) {
+	if a.Alone && !f.begun(&f.items[a.Root][0]) {
 		return swarm.Packs(a.Root), nil
 	}
-	part, err := f.store.Partial(o)
-	if err != nil {
-		return nil, err
-	}
-	t := &assembly{o: o, part: part, source: a.Source, ended: make(chan struct{})}
-	if err := f.salvage(ctx, t, it); err != nil {
-		return nil, errors.Join(err, part.Keep())
-	}
+	t := &assembly{o: o, source: a.Source, alone: a.Alone, ended: make(chan struct{})}
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.trees[a.Root] != nil { // the nodes came twice at once
-		return nil, part.Keep()
+	if f.trees[a.Root] != nil || slices.ContainsFunc(f.queue, func(q *assembly) bool { return q.o.Root == a.Root }) {
+		f.mu.Unlock() // the nodes came twice at once
+		return nil, nil
+	}
+	if len(f.trees) >= mostTrees {
+		f.queue = append(f.queue, t)
+		f.mu.Unlock()
+		return nil, nil
 	}
 	f.trees[a.Root] = t
-	f.here(t)
+	f.mu.Unlock()
+	return f.begin(ctx, t)
+}
+
+// begin begins to assemble t, which is in trees, and says what is missing.
+func (f *fetcher) begin(ctx context.Context, t *assembly) ([]swarm.Want, error) {
+	part, err := f.store.Partial(t.o)
+	if err == nil {
+		t.part = part
+		err = f.salvage(ctx, t, &f.items[t.o.Root][0])
+	}
+	here := t.here()
+	whole := err == nil && here == 0 && t.alone
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil || whole {
+		delete(f.trees, t.o.Root)
+	}
+	switch {
+	case whole:
+		return swarm.Packs(t.o.Root), part.Remove()
+	case err != nil && part != nil:
+		return nil, errors.Join(err, part.Keep())
+	case err != nil:
+		return nil, err
+	}
+	t.reused = here
+	f.now.Bytes += here
+	f.partial[t.o.Root] += here
 	go f.assemble(f.ctx, t) //nolint:contextcheck // it goes on when this want is done
 	return t.missing(), nil
+}
+
+// next begins with trees that had to wait.
+func (f *fetcher) next(ctx context.Context) (wants []swarm.Want, err error) {
+	for len(f.queue) > 0 && len(f.trees) < mostTrees && err == nil {
+		t := f.queue[0]
+		f.queue = f.queue[1:]
+		f.trees[t.o.Root] = t
+		var more []swarm.Want
+		more, err = f.begin(ctx, t)
+		wants = append(wants, more...)
+	}
+	return wants, err
 }
 
 // salvage takes what other versions have, and what came of the pack before.
@@ -129,18 +172,15 @@ func (f *fetcher) salvage(ctx context.Context, t *assembly, it *Item) error {
 	return nil
 }
 
-// here counts what is here; the caller holds mu.
-func (f *fetcher) here(t *assembly) {
-	here := int64(0)
+// here is how many bytes of t are here.
+func (t *assembly) here() (here int64) {
 	for i := range t.o.Leaves() {
-		if t.part.Has(i) {
+		if t.part != nil && t.part.Has(i) {
 			_, size := t.o.Span(i)
 			here += int64(size)
 		}
 	}
-	f.report.Reused += here
-	f.now.Bytes += here
-	f.partial[t.o.Root] += here
+	return here
 }
 
 // missing lists the leaves that are not here, in parts.
@@ -185,42 +225,66 @@ func (f *fetcher) putLeaves(a *swarm.Arrival) error {
 	})
 }
 
-// assemble puts a tree whose leaves come one by one.
+// assemble puts a tree whose leaves come one by one. Few are at it at a time; the leaves of the others wait on disk.
 func (f *fetcher) assemble(ctx context.Context, t *assembly) {
 	defer close(t.ended)
+	select {
+	case f.turns <- struct{}{}:
+		defer func() { <-f.turns }()
+	case <-ctx.Done():
+		t.err = ctx.Err()
+		return
+	}
 	sum, err := f.batch.Assemble(ctx, t.o, t.part.Leaf)
 	if err == nil {
 		err = f.done(t.o.Root, t.source, sum)
 	}
-	t.err = err
+	if _, hash := errors.AsType[*tree.HashError](err); hash {
+		err = fmt.Errorf("%w: %s", errDamaged, t.o.Root) // nobody lied
+	}
+	if t.err = err; err != nil && !errors.Is(err, errParted) {
+		f.stop()
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		f.report.Reused += t.reused
+	}
 }
+
+var errDamaged = errors.New("what had come before was damaged on this disk")
 
 // errParted ends the assembly of what has leaves that are not to be had.
 var errParted = errors.New("not all of it came")
 
-// assembled waits for what is being assembled. err is why the session ended.
-func (f *fetcher) assembled(err error) error {
+// assembled waits for what is being assembled, and returns what went wrong with it here. Failed says that the session did
+// not bring everything.
+func (f *fetcher) assembled(ctx context.Context, failed bool) (own error) {
 	for root, t := range f.trees {
-		if err != nil {
+		if failed {
 			t.part.End(errParted)
 		}
 		<-t.ended
+		var bad *tree.Error
 		switch {
 		case t.err == nil:
-			err = errors.Join(err, t.part.Remove())
-		case errors.Is(t.err, errParted):
-			err = errors.Join(err, t.part.Keep())
+			own = errors.Join(own, t.part.Remove())
+		case errors.Is(t.err, errParted), ctx.Err() != nil, errors.Is(t.err, context.Canceled):
+			own = errors.Join(own, t.part.Keep())
+		case errors.As(t.err, &bad), errors.Is(t.err, errDamaged):
+			own = errors.Join(own, t.err, t.part.Remove())
 		default:
-			err = errors.Join(err, t.err, t.part.Keep())
+			own = errors.Join(own, t.err, t.part.Keep())
 		}
 		delete(f.trees, root)
 	}
-	return err
+	return own
 }
 
 // unparted returns what is to be asked for whole, as nobody gave its parts. It is nothing if that is not all that err
 // says.
-func (f *fetcher) unparted(err error) []swarm.Want {
+func unparted(err error) []swarm.Want {
 	var missing *swarm.MissingError
 	if !errors.As(err, &missing) {
 		return nil

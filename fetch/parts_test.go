@@ -304,6 +304,60 @@ func (c cut) Content(ctx context.Context, r swarm.Request, each swarm.Each) ([]s
 	})
 }
 
+// TestDamagedSourceGivesThePack: a source whose files were changed has its packs still, and does not lie.
+func TestDamagedSourceGivesThePack(t *testing.T) {
+	t.Parallel()
+	src := newStore(t)
+	l := publish(t, src, "1.0.0", large)
+	path, _ := src.Tree(l.Packages[0].Root)
+	change(t, path+"/data/noise")
+	a, b := &shop{Source: &swarm.Dir{Store: src}, name: "a"}, &shop{Source: &swarm.Dir{Store: src}, name: "b"}
+	if r := bring(t, l, newStore(t), a, b); len(r.Dropped) > 0 || len(r.Failed) > 0 {
+		t.Errorf("report %+v", r)
+	}
+}
+
+// TestManyNewVersionsAtOnce: more packages than come in parts at a time are all updated, and each as a difference.
+func TestManyNewVersionsAtOnce(t *testing.T) {
+	t.Parallel()
+	const n = 70
+	src, s := newStore(t), newStore(t)
+	var locks [2]*lockfile.Lock
+	for v := range locks {
+		locks[v] = &lockfile.Lock{Registries: []lockfile.Registry{{Name: "main"}}}
+		for i := range n {
+			l := publish(t, src, fmt.Sprintf("%d.0.%d", v+1, i), 20_000)
+			l.Packages[0].Name = mustName(t, fmt.Sprintf("p%d", i))
+			locks[v].Packages = append(locks[v].Packages, l.Packages[0])
+		}
+	}
+	for v, l := range locks {
+		r, err := fetch.Fetch(t.Context(), fetch.NewPlan(l, nil, s), s, []swarm.Source{&swarm.Dir{Store: src}}, nil)
+		if err != nil || r.Packages != n || r.Reused != int64(v*n*20_000) {
+			t.Errorf("version %d: %+v, %v", v+1, r, err)
+		}
+	}
+}
+
+// TestLockThatLiesIsFoundBesideWhatIsMissing: an error of one package is not lost when another is asked for again.
+func TestLockThatLiesIsFoundBesideWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	src := newStore(t)
+	a, b := publish(t, src, "1.0.0", large), publish(t, src, "2.0.0", large+chunk)
+	b.Packages[0].Size++
+	b.Packages[0].Name = "other"
+	l := &lockfile.Lock{Registries: a.Registries, Packages: append(a.Packages, b.Packages...)}
+	lacks := func(w swarm.Want) bool { return w.Scope == swarm.Leaves && w.Root == a.Packages[0].Root }
+	s := newStore(t)
+	var size *fetch.SizeError
+	_, err := fetch.Fetch(t.Context(), fetch.NewPlan(l, nil, s), s, []swarm.Source{
+		&shop{Source: &swarm.Dir{Store: src}, name: "a", lacks: lacks}, &shop{Source: &swarm.Dir{Store: src}, name: "b", lacks: lacks},
+	}, nil)
+	if !errors.As(err, &size) {
+		t.Errorf("got %v, want a SizeError", err)
+	}
+}
+
 // idle is a source of which nobody knows what it has.
 type idle struct{}
 

@@ -42,6 +42,11 @@ func (s *Store) Batch() *Batch { return &Batch{s: s} }
 // the other's is thrown away. A fault of the pack is a [*tree.Error] or [*tree.HashError], and leaves nothing. Of a pack
 // that broke off for another reason, what came is left for another time; see [Store.Left].
 func (b *Batch) Put(ctx context.Context, root cid.Cid, pack io.Reader) (tree.Summary, error) {
+	return b.put(ctx, root, pack, true)
+}
+
+// put is Put; of a pack that breaks off nothing is left unless leave is set.
+func (b *Batch) put(ctx context.Context, root cid.Cid, pack io.Reader, leave bool) (tree.Summary, error) {
 	if b.s.Has(root) {
 		if sum, err := b.s.Summary(root); err == nil {
 			return sum, nil
@@ -56,14 +61,14 @@ func (b *Batch) Put(ctx context.Context, root cid.Cid, pack io.Reader) (tree.Sum
 	}
 	sum, err := b.unpack(ctx, base, root, pack)
 	if err != nil {
-		if !isFault(err) {
+		if leave && sum.PackSize > 0 && !isFault(err) && !isDisk(err) {
 			_ = b.s.leave(base+packSuffix, root) // more is to be fetched without
 		}
-		_ = removeParts(base) // or the next Open does
+		_ = removeFiles(base) // or the next Open does
 		return tree.Summary{}, fmt.Errorf("unpack %s: %w", root, err)
 	}
 	if !b.keep(root, &put{base, sum}) {
-		_ = removeParts(base) // or Seal and Discard do
+		_ = removeFiles(base) // or Seal and Discard do
 	}
 	return sum, nil
 }
@@ -123,7 +128,7 @@ func (b *Batch) unpack(ctx context.Context, base string, root cid.Cid, pack io.R
 	return sum, os.WriteFile(base+".index", x.Encode(), 0o644) //nolint:gosec // published content
 }
 
-func removeParts(base string) error {
+func removeFiles(base string) error {
 	return errors.Join(os.RemoveAll(base+".tree"), os.RemoveAll(base+packSuffix), os.RemoveAll(base+".index"))
 }
 

@@ -33,6 +33,9 @@ func (s *Store) Left(root cid.Cid) (io.ReadCloser, int64, error) {
 
 // leave keeps the start of a pack that is under tmp.
 func (s *Store) leave(path string, root cid.Cid) error {
+	if !s.resume {
+		return nil
+	}
 	info, err := os.Stat(path)
 	if err != nil || info.Size() == 0 || s.Has(root) {
 		return err
@@ -67,6 +70,12 @@ func (s *Store) forgetLeft(root cid.Cid) error {
 		return err
 	}
 	return nil
+}
+
+// isDisk says whether an error came from a file: then the disk may be full.
+func isDisk(err error) bool {
+	_, path := errors.AsType[*fs.PathError](err)
+	return path
 }
 
 // isFault says whether an error is the fault of the bytes.

@@ -11,7 +11,7 @@ import (
 )
 
 // maxPart is how many bytes of leaves are served as one part.
-const maxPart = 4 << 20
+const maxPart = 1 << 20
 
 // Parts serves a tree in parts, for who has others of them. It is for one goroutine.
 type Parts struct {
@@ -26,11 +26,33 @@ func (s *Store) Parts(root cid.Cid) (*Parts, error) {
 	if !s.Has(root) {
 		return nil, ErrNotFound
 	}
-	x, err := s.index(root)
+	x, err := s.recent.index(s, root)
 	if err != nil {
 		return nil, err
 	}
 	return &Parts{s, root, x, x.Leaves()}, nil
+}
+
+// NodesSize is about how many bytes Nodes returns, at most.
+func (p *Parts) NodesSize() int64 {
+	size := int64(0)
+	for i := range p.x.Blocks {
+		size += int64(len(p.x.Blocks[i].Node))
+	}
+	return size
+}
+
+// LeavesSize is the same of Leaves, false for what Leaves does not return.
+func (p *Parts) LeavesSize(from, to int) (size int64, ok bool) {
+	if from < 0 || from >= to || to > len(p.leaves) {
+		return 0, false
+	}
+	for _, l := range p.leaves[from:to] {
+		if size += int64(l.Size); size > maxPart {
+			return 0, false
+		}
+	}
+	return size, true
 }
 
 // Nodes returns the pack of all nodes, as [tree.ReadNodes] reads it.
@@ -43,14 +65,8 @@ func (p *Parts) Nodes() ([]byte, error) {
 // Leaves returns the pack of the leaves from up to, but not including, to, as [tree.Outline.ReadLeaves] reads it. What the
 // tree does not have, or would be too much at a time, is ErrNotFound.
 func (p *Parts) Leaves(ctx context.Context, from, to int) ([]byte, error) {
-	if from < 0 || from >= to || to > len(p.leaves) {
+	if _, ok := p.LeavesSize(from, to); !ok {
 		return nil, ErrNotFound
-	}
-	sum := 0
-	for _, l := range p.leaves[from:to] {
-		if sum += l.Size; sum > maxPart {
-			return nil, ErrNotFound
-		}
 	}
 	var b bytes.Buffer
 	err := tree.WriteLeaves(&b, p.leaves[from:to], func(l *tree.IndexBlock) ([]byte, error) {
@@ -101,7 +117,7 @@ func (b *Batch) Assemble(ctx context.Context, o *tree.Outline, leaf func(ctx con
 		defer close(done)
 		_ = w.CloseWithError(o.Pack(ctx, w, leaf)) // never fails
 	}()
-	sum, err := b.Put(ctx, o.Root, r)
+	sum, err := b.put(ctx, o.Root, r, false)
 	cancel()
 	_ = r.Close() // never fails
 	<-done

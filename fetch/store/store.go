@@ -35,12 +35,15 @@ var ErrNotFound = errors.New("not in the store")
 // Options are the settings of a store. The zero value is good.
 type Options struct {
 	Limits tree.Limits // of what is put; zero means tree.Default()
+	Resume bool        // keep what came of packs that broke off, as for who fetches: see [Store.Left]
 }
 
 // Store is one store directory. It is safe for concurrent use, by goroutines and by processes.
 type Store struct {
 	dir    string
 	limits tree.Limits
+	resume bool
+	recent recent // of which parts are served
 }
 
 // Open opens the store at dir, makes what is missing and removes what dead processes left in tmp.
@@ -48,7 +51,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Limits == (tree.Limits{}) {
 		o.Limits = tree.Default()
 	}
-	s := &Store{dir: dir, limits: o.Limits}
+	s := &Store{dir: dir, limits: o.Limits, resume: o.Resume, recent: recent{left: recentBytes}}
 	for _, sub := range []string{"trees", "packs", "index", "projects", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil { //nolint:gosec // published content, no secrets
 			return nil, fmt.Errorf("open the store: %w", err)

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 
 // child puts and seals ten trees, or hangs in the middle of the first or the fourth until it is killed.
 func child(dir, what string) error {
-	s, err := store.Open(dir, store.Options{})
+	s, err := store.Open(dir, store.Options{Resume: true})
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func mustPack(t *testing.T, n int) ([]byte, tree.Summary) {
 
 func open(t *testing.T, dir string) *store.Store {
 	t.Helper()
-	s, err := store.Open(dir, store.Options{})
+	s, err := store.Open(dir, store.Options{Resume: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -228,6 +228,9 @@ func (r *race) alone(d *delivery) bool {
 // does not have that.
 func (r *race) insert(w *want, more []Want) {
 	added := r.add(more)
+	if len(added) == 0 {
+		return
+	}
 	for _, u := range r.runners {
 		for _, x := range added {
 			if u.lacks[w] && x.Scope == Leaves {
@@ -235,10 +238,8 @@ func (r *race) insert(w *want, more []Want) {
 			}
 		}
 	}
-	r.wants = slices.Concat(added, r.wants)
-	if len(added) > 0 {
-		r.wake()
-	}
+	r.wants = slices.Concat(added, slices.DeleteFunc(r.wants, func(w *want) bool { return w.done }))
+	r.wake()
 }
 
 // won takes note of a root that is there, and ends what others were doing for it.

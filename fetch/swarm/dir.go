@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync/atomic"
 
 	"pkg/fetch/store"
 )
@@ -21,12 +22,12 @@ func (d *Dir) Kind() Kind { return Disk }
 
 // Content implements Source.
 func (d *Dir) Content(ctx context.Context, r Request, each Each) (missing []Want, err error) {
-	o := opener{store: d.Store}
+	var held atomic.Int64
 	for _, w := range r.Wants {
 		if err := ctx.Err(); err != nil {
 			return missing, err
 		}
-		f, size, err := o.open(ctx, w)
+		f, size, err := open(ctx, d.Store, w, &held)
 		if errors.Is(err, store.ErrNotFound) {
 			missing = append(missing, w)
 			continue

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -46,6 +47,7 @@ type Server struct {
 	Elsewhere func(root cid.Cid) bool
 
 	ration ration
+	held   atomic.Int64 // bytes of parts
 }
 
 // Handler serves POST /content and GET|HEAD /packs/{root} from s, without deadlines of its own.
@@ -72,12 +74,11 @@ func (s *Server) content(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/vnd.pkg.packs")
 	w.Header().Set("Cache-Control", "no-store")
-	o := opener{store: s.Store}
 	for _, x := range want {
 		if r.Context().Err() != nil {
 			return
 		}
-		if err := s.frame(r.Context(), w, &o, x, shared); err != nil {
+		if err := s.frame(r.Context(), w, x, shared); err != nil {
 			// The head of a frame may be out: the only honest end now is to break the connection.
 			panic(http.ErrAbortHandler)
 		}
@@ -139,26 +140,24 @@ func parseWant(text string) (w Want, err error) {
 }
 
 // open opens what is sent for a want. What is not, for whatever reason, is store.ErrNotFound.
-func (s *Server) open(ctx context.Context, o *opener, x Want, shared bool) (io.ReadCloser, int64, error) {
-	if s.Only != nil && !s.Only(x.Root) || x.Scope == Leaves && !s.sends(x, 0, shared) {
+func (s *Server) open(ctx context.Context, x Want, shared bool) (io.ReadCloser, int64, error) {
+	if s.Only != nil && !s.Only(x.Root) {
 		return nil, 0, store.ErrNotFound
 	}
-	f, size, err := o.open(ctx, x)
-	if err == nil && x.Scope == All && !s.sends(x, size, shared) {
-		_ = f.Close() // read only
+	rationed := shared && s.Elsewhere != nil && s.Now != nil && s.Elsewhere(x.Root)
+	if rationed && s.ration.spent(x, s.Now()) {
 		return nil, 0, store.ErrNotFound
+	}
+	f, size, err := open(ctx, s.Store, x, &s.held)
+	if err == nil && rationed {
+		s.ration.count(x, size)
 	}
 	return f, size, err
 }
 
-// sends says whether there is a copy of x left for who may have it elsewhere.
-func (s *Server) sends(x Want, size int64, shared bool) bool {
-	return s.Elsewhere == nil || s.Now == nil || !s.Elsewhere(x.Root) || s.ration.take(x, size, s.Now(), shared)
-}
-
 // frame sends one want; a whole pack straight from its file.
-func (s *Server) frame(ctx context.Context, w http.ResponseWriter, o *opener, x Want, shared bool) error {
-	f, size, err := s.open(ctx, o, x, shared)
+func (s *Server) frame(ctx context.Context, w http.ResponseWriter, x Want, shared bool) error {
+	f, size, err := s.open(ctx, x, shared)
 	if errors.Is(err, store.ErrNotFound) {
 		_, err = w.Write(appendFrame(nil, x.Root, 0))
 		return err

@@ -1,6 +1,7 @@
 package swarm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,14 +38,14 @@ func TestPartsComeFromEverySource(t *testing.T) {
 					t.Fatal(missing, err)
 				}
 				n := 0
-				wants := []swarm.Want{
-					{Root: root, Scope: swarm.Leaves, Of: o, From: 0, To: o.Leaves()},
-					{Root: root, Scope: swarm.Leaves, Of: o, From: o.Leaves(), To: o.Leaves() + 1},
+				var wants []swarm.Want
+				for i := range o.Leaves() + 1 { // the last there is not
+					wants = append(wants, swarm.Want{Root: root, Scope: swarm.Leaves, Of: o, From: i, To: i + 1})
 				}
 				missing, err := src.Content(t.Context(), swarm.Request{Wants: wants}, func(w swarm.Want, _ int64, pack io.Reader) error {
 					return o.ReadLeaves(pack, w.From, w.To, func(int, []byte) error { n++; return nil })
 				})
-				if err != nil || n != o.Leaves() || !slices.Equal(missing, wants[1:]) {
+				if err != nil || n != o.Leaves() || !slices.Equal(missing, wants[o.Leaves():]) {
 					t.Errorf("%d of %d leaves, missing %v, %v", n, o.Leaves(), missing, err)
 				}
 			}
@@ -100,6 +101,14 @@ func TestCopiesAreRationedWhereOthersHaveThem(t *testing.T) {
 			t.Errorf("%s was kept from who has nobody else", want)
 		}
 	}
+	now = now.Add(time.Minute)
+	for range 3 {
+		sent(root, false)
+		sent(root+"?leaves=7-8", true) // there is none
+	}
+	if !sent(root, true) {
+		t.Error("copies for those who have nobody else were counted")
+	}
 	for range 3 {
 		if !sent(root+"?nodes", true) {
 			t.Error("nodes were rationed")
@@ -129,6 +138,67 @@ func TestRefusedForOthersIsAskedAgainWithoutThem(t *testing.T) {
 			t.Errorf("it took %v", o.took)
 		}
 	})
+}
+
+// TestDrippingPeersDoNotKeepARegistryAway: a peer that sends a few bytes a second is no reason to leave a root to it.
+func TestDrippingPeersDoNotKeepARegistryAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGoods(same(20, 300_000)...)
+		saves := &thrifty{sim: &sim{goods: g, name: "registry", kind: swarm.Registry, delay: rtt}}
+		o := mustRace(t, g, &sim{goods: g, name: "peer", delay: rtt, fault: dripping}, saves)
+		if saves.refused == 0 || o.took > 5*time.Second {
+			t.Errorf("refused %d times, and it took %v", saves.refused, o.took)
+		}
+	})
+}
+
+// TestPartsThatDripAreGivenUp: where a source is idle that may have the whole, parts are not waited for at any pace.
+func TestPartsThatDripAreGivenUp(t *testing.T) {
+	t.Parallel()
+	sh := newShelf(t, 0)
+	var nodes bytes.Buffer
+	dir := &swarm.Dir{Store: sh.s}
+	if _, err := dir.Content(t.Context(), swarm.Request{Wants: []swarm.Want{{Root: sh.roots[0], Scope: swarm.Nodes}}}, func(_ swarm.Want, _ int64, pack io.Reader) error {
+		_, err := nodes.ReadFrom(pack)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	o, err := tree.ReadNodes(&nodes, sh.roots[0], tree.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		files := stub{"files", func([]cid.Cid, swarm.Each) ([]swarm.Want, error) {
+			return []swarm.Want{{Root: sh.roots[0], Scope: swarm.Leaves, Of: o, From: 0, To: 1}}, nil
+		}}
+		s := swarm.Session{Sources: []swarm.Source{drips{}, files}, Put: func(_ context.Context, a *swarm.Arrival) ([]swarm.Want, error) {
+			_, err := io.Copy(io.Discard, a.Pack)
+			return nil, err
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var missing *swarm.MissingError
+		if _, err := s.Get(ctx, []swarm.Want{{Root: sh.roots[0], Scope: swarm.Leaves, Of: o, From: 0, To: 1}}); !errors.As(err, &missing) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// drips sends everything, but slowly.
+type drips struct{}
+
+func (drips) Name() string { return "drips" }
+
+func (drips) Content(ctx context.Context, r swarm.Request, each swarm.Each) ([]swarm.Want, error) {
+	var due time.Duration
+	for _, w := range r.Wants {
+		if err := each(w, 1<<20, &wire{ctx: ctx, rate: 10, zeros: true, due: &due}); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // thrifty gives nothing that others may have.

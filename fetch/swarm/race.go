@@ -20,6 +20,9 @@ import (
 // heartbeat is how often paces are taken and free sources look again for something to do.
 const heartbeat = 50 * time.Millisecond
 
+// tooSlow is for how many heartbeats parts may only drip in while a source is idle, before they are given up.
+const tooSlow = 100
+
 // trickle is how many bytes must come, from all sources together, for them not to count as silent.
 const trickle = 1 << 10
 
@@ -42,6 +45,8 @@ type race struct {
 	bar     float64   // the pace under which a runner is not waited for
 	moved   int64     // bytes since silent was 0
 	silent  time.Duration
+	slow    int  // heartbeats for which nearly nothing came, and somebody had nothing to do
+	stuck   bool // and that for too long
 	fatal   error
 }
 
@@ -206,7 +211,7 @@ func (r *race) run(ctx context.Context) {
 func (r *race) assign(ctx context.Context) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.open == 0 || r.fatal != nil || ctx.Err() != nil {
+	if r.open == 0 || r.fatal != nil || r.stuck || ctx.Err() != nil {
 		return false
 	}
 	for _, u := range r.order {
@@ -288,7 +293,7 @@ func (r *race) finish(ctx context.Context, c *call, missing []Want, err error) {
 // named takes the name of a source that had to be found first. What is put carries the name, so that it changes only before
 // anything was; the caller holds mu.
 func (u *runner) named() {
-	if name := u.src.Name(); u.Source != name {
+	if name := u.src.Name(); u.Source != name { // it is read without mu, once it is known
 		u.Source = name
 	}
 }
@@ -316,6 +321,16 @@ func (u *runner) out() bool { return u.gone || u.Lie != nil || u.Err != nil }
 func (c *call) end() {
 	c.ended = true
 	c.cancel()
+}
+
+// couldBeWhole says whether all that is left are parts, and a source without work may have no parts, but packs.
+func (r *race) couldBeWhole() bool {
+	for _, w := range r.wants {
+		if !w.done && w.Scope != Leaves {
+			return false
+		}
+	}
+	return slices.ContainsFunc(r.runners, func(u *runner) bool { return u.call == nil && !u.out() })
 }
 
 // wake makes the loop look again.
@@ -349,6 +364,10 @@ func (r *race) beat() {
 			u.pace, u.recent = lasting*u.pace+u.recent, 0
 		}
 	}
+	if r.slow++; best >= floor || !r.couldBeWhole() {
+		r.slow = 0
+	}
+	r.stuck = r.slow >= tooSlow
 	r.bar = max(floor, best/4)
 	if r.silent += heartbeat; busy {
 		r.silent, r.moved = 0, 0

@@ -76,21 +76,21 @@ func (c *call) rest() int64 {
 	return rest
 }
 
-// free says whether a source that does not cost, and that is as like says, may bring w.
+// free says whether a source that does not cost, and that is as like says if that is not nil, may bring w.
 func (r *race) free(w *want, like func(v *runner) bool) bool {
 	return slices.ContainsFunc(r.runners, func(v *runner) bool {
-		return !v.costly && !v.out() && !v.lacks[w] && like(v)
+		return !v.costly && !v.out() && !v.lacks[w] && (like == nil || like(v))
 	})
 }
 
 // busy says whether u brings something and is worth waiting for.
 func (r *race) busy(u *runner) bool { return u.call != nil && r.quick(u.call) }
 
-// lively says whether u is not known to have stalled.
-func lively(u *runner) bool { return u.call == nil || u.call.ours.Load() || u.call.quiet < stale }
-
-// hopeful is true of everybody.
-func hopeful(*runner) bool { return true }
+// lively says whether u is not known to have stalled, or to drip.
+func lively(u *runner) bool {
+	c := u.call
+	return c == nil || c.ours.Load() || c.quiet < stale && (c.age < stale || u.speed() >= floor)
+}
 
 // held says whether u is left in peace because it costs and those that do not are as fast.
 func (r *race) held(u *runner) bool {
@@ -149,7 +149,7 @@ func (r *race) pick(u *runner, freshOnly bool) *call {
 	case last != nil:
 		c.take([]*want{last}, 1, 0)
 	}
-	c.shared = u.costly && !slices.ContainsFunc(c.order, func(w *want) bool { return u.spared[w] || !r.free(w, hopeful) })
+	c.shared = u.costly && !slices.ContainsFunc(c.order, func(w *want) bool { return u.spared[w] || !r.free(w, nil) })
 	return c
 }
 

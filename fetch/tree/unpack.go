@@ -22,6 +22,9 @@ const (
 	maxWindow = 8 << 20
 )
 
+// readAhead is about how far the decompressor is ahead of the blocks, in bytes of the pack.
+const readAhead = 2 << 20
+
 // waste is the largest pack that may hold plain bytes of sections: room for frame headers, none for hidden bytes.
 func waste(plain int64) int64 { return plain + plain>>6 + 64<<10 }
 
@@ -32,7 +35,8 @@ func waste(plain int64) int64 { return plain + plain>>6 + 64<<10 }
 // left over, repeated or out of order is refused. After an error dst holds rubbish, to be thrown away by the caller.
 //
 // A block that is not what its CID says is a [*HashError]; any other fault of the pack is an [*Error]. Neither is cured
-// by asking again. Errors of the reader and of the disk are returned as they are.
+// by asking again. Errors of the reader and of the disk are returned as they are, with how much of the pack was read: 0
+// where that is more than the blocks in it account for.
 func Unpack(ctx context.Context, pack io.Reader, root cid.Cid, dst *os.Root, l Limits) (Summary, *Index, error) {
 	to, ok := addressOf(root.Bytes())
 	if !ok || to.kind != dagNode {
@@ -53,7 +57,11 @@ func Unpack(ctx context.Context, pack io.Reader, root cid.Cid, dst *os.Root, l L
 		if cause := packed.err.Load(); cause != nil {
 			err = *cause // the transport broke; what the decoder made of that is not the cause
 		}
-		return Summary{}, nil, err
+		var part Summary
+		if n := packed.n.Load(); n <= waste(u.in.plain)+readAhead {
+			part.PackSize = n
+		}
+		return part, nil, err
 	}
 	return Summary{
 		Root: root, Size: u.bytes, Files: u.files, Blocks: len(u.index.Blocks), PackSize: packed.n.Load(),
