@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/build"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"pkg/fetch/p2p"
 	"pkg/fetch/store"
 	"pkg/fetch/swarm"
 	"pkg/fetch/tree"
@@ -234,7 +236,16 @@ func TestKuboIsASource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, _ := newExchange(t, Options{})
+	h, err := p2p.New(p2p.Config{Bitswap: true}) // with the limits that an install has
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := Open(h.Host(), Options{})
+	t.Cleanup(func() {
+		if err := errors.Join(x.Close(), h.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 	at, err := os.ReadFile(filepath.Join(k.repo, "gateway"))
 	if err != nil {
 		t.Fatal(err)

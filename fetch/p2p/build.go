@@ -101,7 +101,7 @@ func (h *Host) build(c Config, key crypto.PrivKey, secure func(crypto.PrivKey, [
 	if err != nil {
 		return err
 	}
-	res, err := newResources(c.MaxPeers, len(c.Listen) > 0)
+	res, err := newResources(c.MaxPeers, c.role())
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func addTransports(net *swarm.Swarm, c Config, key crypto.PrivKey, res network.R
 	secure func(crypto.PrivKey, []upgrader.StreamMuxer) ([]sec.SecureTransport, error),
 ) (closeQUIC func() error, err error) {
 	closeQUIC = func() error { return nil }
-	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: newMuxer(len(c.Listen) > 0)}}
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: newMuxer(c.role())}}
 	secs, err := secure(key, muxers)
 	if err != nil {
 		return closeQUIC, err

@@ -19,8 +19,9 @@ const (
 	defaultPeers = 128 // connections from others that have a seat (see seats.go)
 	maxDials     = 64  // connections to others
 
-	peerConns   = 4 // of one peer in each direction
-	peerStreams = 8 // of one peer in each direction
+	peerConns   = 4   // of one peer in each direction
+	peerStreams = 8   // of one peer in each direction
+	replies     = 128 // of one peer that answers bitswap: Kubo opens a stream for each message
 	allStreams  = 512
 
 	seedMemory     = 128 << 20 // of a host that listens
@@ -45,11 +46,35 @@ const (
 	grace     = time.Minute // how long what a network came with is remembered after it counts for nothing
 )
 
+// role is what a host is for.
+type role int
+
+const (
+	dials   role = iota // to ask over HTTP
+	asks                // to ask by bitswap: answers come on streams that the peer opens
+	listens             // to be asked
+)
+
+func (c Config) role() role {
+	switch {
+	case len(c.Listen) > 0:
+		return listens
+	case c.Bitswap:
+		return asks
+	default:
+		return dials
+	}
+}
+
 // limits is the table of all limits. Who listens has less memory for each peer: there are many.
-func limits(peers int, listens bool) rcmgr.ConcreteLimitConfig {
+func limits(peers int, r role) rcmgr.ConcreteLimitConfig {
 	memory, peerMemory := rcmgr.LimitVal64(dialMemory), rcmgr.LimitVal64(dialPeerMemory)
-	if listens {
+	if r == listens {
 		memory, peerMemory = seedMemory, seedPeerMemory
+	}
+	inbound := rcmgr.LimitVal(peerStreams)
+	if r == asks {
+		inbound = replies
 	}
 	in := rcmgr.LimitVal(peers + freshConns)
 	system := rcmgr.ResourceLimits{
@@ -58,7 +83,7 @@ func limits(peers int, listens bool) rcmgr.ConcreteLimitConfig {
 	}
 	// Whatever the protocol, the limits of its peer are what counts.
 	proto := rcmgr.ResourceLimits{Streams: 2 * allStreams, StreamsInbound: allStreams, StreamsOutbound: allStreams, Memory: memory}
-	protoPeer := rcmgr.ResourceLimits{Streams: 2 * peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams, Memory: peerMemory}
+	protoPeer := rcmgr.ResourceLimits{Streams: peerStreams + inbound, StreamsInbound: inbound, StreamsOutbound: peerStreams, Memory: peerMemory}
 	one := protoPeer
 	one.Conns, one.ConnsInbound, one.ConnsOutbound, one.FD = 2*peerConns, peerConns, peerConns, 2*peerConns
 	return rcmgr.PartialLimitConfig{
@@ -77,14 +102,14 @@ func limits(peers int, listens bool) rcmgr.ConcreteLimitConfig {
 }
 
 // newResources makes what enforces the limits.
-func newResources(peers int, listens bool) (network.ResourceManager, error) {
+func newResources(peers int, r role) (network.ResourceManager, error) {
 	// On one machine, containers and users share the loopback address.
 	here := func(prefix string) []rcmgr.NetworkPrefixLimit {
 		return []rcmgr.NetworkPrefixLimit{{Network: netip.MustParsePrefix(prefix), ConnCount: math.MaxInt}}
 	}
 	ip4 := []rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: ip4Conns}}
 	ip6 := []rcmgr.ConnLimitPerSubnet{{PrefixLength: 64, ConnCount: ip6Conns}, {PrefixLength: 48, ConnCount: netConns}}
-	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits(peers, listens)),
+	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits(peers, r)),
 		rcmgr.WithMetricsDisabled(),
 		rcmgr.WithNetworkPrefixLimit(here("127.0.0.0/8"), here("::1/128")),
 		rcmgr.WithLimitPerSubnet(ip4, ip6),

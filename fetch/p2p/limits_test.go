@@ -29,14 +29,16 @@ func TestLimits(t *testing.T) {
 	const in, out = network.DirInbound, network.DirOutbound
 	for _, c := range []struct {
 		peers                    int
-		listens                  bool
+		role                     role
 		memory, peerMemory, conn int64
+		streams                  int // of one peer to us
 	}{
-		{128, true, 128 << 20, 8 << 20, 384},
-		{5, true, 128 << 20, 8 << 20, 261},
-		{128, false, 576 << 20, 64 << 20, 384},
+		{128, listens, 128 << 20, 8 << 20, 384, 8},
+		{5, listens, 128 << 20, 8 << 20, 261, 8},
+		{128, dials, 576 << 20, 64 << 20, 384, 8},
+		{128, asks, 576 << 20, 64 << 20, 384, 128},
 	} {
-		l := rcmgr.NewFixedLimiter(limits(c.peers, c.listens))
+		l := rcmgr.NewFixedLimiter(limits(c.peers, c.role))
 		show := func(l rcmgr.Limit) string {
 			return fmt.Sprintf("conns %d %d %d, fd %d, streams %d %d %d, %d MiB", l.GetConnLimit(in), l.GetConnLimit(out), l.GetConnTotalLimit(),
 				l.GetFDLimit(), l.GetStreamLimit(in), l.GetStreamLimit(out), l.GetStreamTotalLimit(), l.GetMemoryLimit()>>20)
@@ -45,11 +47,11 @@ func TestLimits(t *testing.T) {
 		for name, got := range map[string][2]string{
 			"system":              {show(l.GetSystemLimits()), fmt.Sprintf("conns %d 64 %d, fd %[2]d, streams 512 512 1024, %d MiB", c.conn, c.conn+64, mem)},
 			"transient":           {show(l.GetTransientLimits()), "conns 256 256 512, fd 512, streams 128 128 256, 16 MiB"},
-			"peer":                {show(l.GetPeerLimits("x")), fmt.Sprintf("conns 4 4 8, fd 8, streams 8 8 16, %d MiB", peerMem)},
+			"peer":                {show(l.GetPeerLimits("x")), fmt.Sprintf("conns 4 4 8, fd 8, streams %d 8 %d, %d MiB", c.streams, c.streams+8, peerMem)},
 			"protocol":            {show(l.GetProtocolLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 512 512 1024, %d MiB", mem)},
-			"one peer's protocol": {show(l.GetProtocolPeerLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 8 8 16, %d MiB", peerMem)},
+			"one peer's protocol": {show(l.GetProtocolPeerLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams %d 8 %d, %d MiB", c.streams, c.streams+8, peerMem)},
 			"service":             {show(l.GetServiceLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 512 512 1024, %d MiB", mem)},
-			"one peer's service":  {show(l.GetServicePeerLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 8 8 16, %d MiB", peerMem)},
+			"one peer's service":  {show(l.GetServicePeerLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams %d 8 %d, %d MiB", c.streams, c.streams+8, peerMem)},
 			"connection":          {show(l.GetConnLimits()), fmt.Sprintf("conns 1 1 1, fd 1, streams 0 0 0, %d MiB", peerMem)},
 			"stream":              {show(l.GetStreamLimits("x")), fmt.Sprintf("conns 0 0 0, fd 0, streams 1 1 1, %d MiB", peerMem)},
 			"allow list":          {show(l.GetAllowlistedSystemLimits()), "conns 0 0 0, fd 0, streams 0 0 0, 0 MiB"},
@@ -74,7 +76,7 @@ var places = map[string]struct {
 
 func resources(t *testing.T) network.ResourceManager {
 	t.Helper()
-	res, err := newResources(defaultPeers, true)
+	res, err := newResources(defaultPeers, listens)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,9 @@ type Config struct {
 	// for; 0 means no limit. Peers share it evenly, however many streams they have.
 	UploadLimit int64
 	// Logger gets what goes wrong with single peers and what libp2p has to say; nil is silent.
-	Logger *slog.Logger
+	// Bitswap is for a host that listens nowhere and asks by bitswap.
+	Bitswap bool
+	Logger  *slog.Logger
 	// Now is the clock of UploadLimit, and needed for that alone.
 	Now func() time.Time
 }

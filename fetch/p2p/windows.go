@@ -18,9 +18,9 @@ import (
 // to be read before it is told of more: it would wait for ever.
 const doublings = 2
 
-// newMuxer makes yamux.
-func newMuxer(listens bool) network.Multiplexer {
-	if listens {
+// newMuxer makes yamux. Of answers by bitswap many streams come at once, each with little.
+func newMuxer(r role) network.Multiplexer {
+	if r != dials {
 		return yamux.DefaultTransport
 	}
 	m := *yamux.DefaultTransport

@@ -11,6 +11,7 @@ package peers
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -70,8 +71,12 @@ type Peers struct {
 
 	starting sync.Once
 	host     *p2p.Host
-	exchange *bitswap.Exchange
 	failed   error // to start
+
+	bartering sync.Once // the same for peers that know only bitswap
+	barterer  *p2p.Host
+	exchange  *bitswap.Exchange
+	refused   error
 
 	found chan struct{} // closed when trackers have answered
 	list  []provider    // then
@@ -211,24 +216,31 @@ func (p *Peers) Close() error {
 	}
 	p.wg.Wait()
 	p.starting.Do(func() { p.failed = context.Canceled }) // nobody starts it any more
-	if p.host == nil {
-		return nil
+	p.bartering.Do(func() { p.refused = context.Canceled })
+	var errs []error
+	if p.exchange != nil {
+		errs = append(errs, p.exchange.Close(), p.barterer.Close())
 	}
-	err := p.exchange.Close()
-	if herr := p.host.Close(); err == nil {
-		err = herr
+	if p.host != nil {
+		errs = append(errs, p.host.Close())
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // start opens the host, when the first peer is to be dialled.
 func (p *Peers) start() error {
-	p.starting.Do(func() {
-		if p.host, p.failed = p2p.New(p2p.Config{SwarmKey: p.cfg.SwarmKey}); p.failed == nil {
-			p.exchange = bitswap.Open(p.host.Host(), bitswap.Options{})
+	p.starting.Do(func() { p.host, p.failed = p2p.New(p2p.Config{SwarmKey: p.cfg.SwarmKey}) })
+	return p.failed
+}
+
+// barter opens the host for bitswap, when the first peer turns out to know nothing else.
+func (p *Peers) barter() (*bitswap.Exchange, error) {
+	p.bartering.Do(func() {
+		if p.barterer, p.refused = p2p.New(p2p.Config{SwarmKey: p.cfg.SwarmKey, Bitswap: true}); p.refused == nil {
+			p.exchange = bitswap.Open(p.barterer.Host(), bitswap.Options{})
 		}
 	})
-	return p.failed
+	return p.exchange, p.refused
 }
 
 // source is one peer: a known one, or the one at a place of those that trackers name.
@@ -298,7 +310,10 @@ func (s *source) Content(ctx context.Context, r swarm.Request, each swarm.Each) 
 		return each(w, size, pack)
 	})
 	if err != nil && !begun && p2p.Unspoken(err) {
-		lacks, err = s.p.exchange.Source(q.AddrInfo).Content(ctx, ask, each)
+		var x *bitswap.Exchange
+		if x, err = s.p.barter(); err == nil { //nolint:contextcheck // as above
+			lacks, err = x.Source(q.AddrInfo).Content(ctx, ask, each)
+		}
 	}
 	return append(missing, lacks...), err
 }

@@ -18,7 +18,7 @@ import (
 const (
 	defaultLifetime = time.Hour
 	firstBackoff    = 30 * time.Second
-	changeGap       = time.Minute // between announcements because of changes
+	lookGap         = time.Minute // between looks at what there is to tell
 	withdrawTime    = 5 * time.Second
 )
 
@@ -37,16 +37,13 @@ type Announcer struct {
 	Protocols []string      // as in Announcement
 	Lifetime  time.Duration // of an announcement, at least a minute; 0 means an hour
 
-	// Changed says that there are other roots; nil: nobody says so. What is new and what is gone is then announced, at
-	// most once a minute. Make it with room for one, and send without waiting.
-	Changed <-chan struct{}
-
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // nil: the system's clock
 }
 
 // Run announces all roots at once and again at half the lifetime, until ctx is done; then it withdraws the seed, for
-// which it takes at most 5 s, and returns why that failed, if it did. A tracker that cannot be reached or has no room is
+// which it takes at most 5 s, and returns why that failed, if it did. Once a minute it tells what is new and what is gone;
+// if that is nothing, it looks whether the tracker knows the seed still, as one that was started again does not. A tracker that cannot be reached or has no room is
 // tried again, first after 30 s; each failure is logged as a warning.
 func (a *Announcer) Run(ctx context.Context) error {
 	r := &run{Announcer: *a, told: map[cid.Cid]bool{}}
@@ -92,31 +89,25 @@ type run struct {
 	seq     uint64
 	full    *time.Timer   // when all roots are due
 	failed  bool          // the last round did
+	anew    bool          // all was told again because the tracker did not know the seed
 	backoff time.Duration // after the last failure
 }
 
 // wait waits for the next round, and reports whether it is one of all roots; ok is false when there is none.
 func (r *run) wait(ctx context.Context) (all, ok bool) {
-	changed := r.Changed
-	if r.failed {
-		changed = nil // all are due before long
+	var look <-chan time.Time
+	if !r.failed { // else all are due before long
+		gap := time.NewTimer(lookGap)
+		defer gap.Stop()
+		look = gap.C
 	}
-	gap := time.NewTimer(changeGap)
-	defer gap.Stop()
-	var due <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return false, false
-		case <-r.full.C:
-			return true, true
-		case _, open := <-changed:
-			if changed = nil; open {
-				due = gap.C
-			}
-		case <-due:
-			return false, true
-		}
+	select {
+	case <-ctx.Done():
+		return false, false
+	case <-r.full.C:
+		return true, true
+	case <-look:
+		return false, true
 	}
 }
 
@@ -158,6 +149,9 @@ func (r *run) round(ctx context.Context, all bool) error {
 		}
 	}
 	if len(fresh) == 0 {
+		if len(gone) == 0 {
+			r.check(ctx)
+		}
 		return nil
 	}
 	addrs, err := r.addrs()
@@ -177,6 +171,29 @@ func (r *run) round(ctx context.Context, all bool) error {
 	}
 	r.otherwise(ctx, last, kept)
 	return nil
+}
+
+// check has all told again if the tracker does not know the seed any more. If it does not know it even then, it has its
+// reasons, and is not asked again.
+func (r *run) check(ctx context.Context) {
+	id, err := peer.IDFromPrivateKey(r.Key)
+	if err != nil || len(r.told) == 0 {
+		return
+	}
+	var one cid.Cid
+	for one = range r.told {
+		break
+	}
+	found, err := r.Client.Find(ctx, []cid.Cid{one})
+	there := slices.ContainsFunc(found[one], func(p peer.AddrInfo) bool { return p.ID == id })
+	switch {
+	case err != nil, len(found[one]) >= batchEach: // it does not say
+	case there:
+		r.anew = false
+	case !r.anew:
+		r.anew = true
+		r.full.Reset(0)
+	}
 }
 
 // otherwise announces over the other version of IP, if a public address of that version was not kept: a tracker believes

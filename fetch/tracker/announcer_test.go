@@ -22,10 +22,9 @@ import (
 // station is an announcer in a bubble, and what its tracker heard when.
 type station struct {
 	*Tracker
-	start   time.Time
-	changed chan struct{}
-	stop    context.CancelFunc
-	done    chan error
+	start time.Time
+	stop  context.CancelFunc
+	done  chan error
 
 	mu     sync.Mutex // guards all below
 	heard  []string
@@ -54,7 +53,9 @@ func (s *station) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(rec.Code)
 		_, _ = w.Write(rec.Body.Bytes())
 	}
-	s.heard = append(s.heard, fmt.Sprintf("%s %s: %d", time.Since(s.start), what, s.known()))
+	if r.URL.Path == "/routing/pkg/announce" {
+		s.heard = append(s.heard, fmt.Sprintf("%s %s: %d", time.Since(s.start), what, s.known()))
+	}
 }
 
 // known is how many roots the tracker knows a provider of.
@@ -70,12 +71,12 @@ func newStation(t *testing.T, some []cid.Cid, before ...func(*station)) *station
 	k, _ := keyPair(t, 1)
 	s := &station{
 		Tracker: New(Config{Registry: registry}), start: time.Now(), roots: some,
-		addrs: mustAddrs(t, "/dns4/x/tcp/1", "/ip4/127.0.0.1/tcp/1", tcp), changed: make(chan struct{}, 1), done: make(chan error, 1),
+		addrs: mustAddrs(t, "/dns4/x/tcp/1", "/ip4/127.0.0.1/tcp/1", tcp), done: make(chan error, 1),
 	}
 	a := &Announcer{
 		Client: &Client{Base: base(t, "http://tracker"), HTTP: &http.Client{Transport: local{s, outside}}}, Key: k, Registry: registry,
 		Addrs: func() (out []ma.Multiaddr) { s.set(func() { out = s.addrs }); return out },
-		Roots: func() (out []cid.Cid) { s.set(func() { out = s.roots }); return out }, Changed: s.changed,
+		Roots: func() (out []cid.Cid) { s.set(func() { out = s.roots }); return out },
 	}
 	for _, change := range before {
 		change(s)
@@ -123,19 +124,23 @@ func TestAnnouncerSendsChangesOnly(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		for i := range 5 { // within a minute of the first
 			s.set(func() { s.roots = roots(1, 4+i) })
-			select {
-			case s.changed <- struct{}{}:
-			default:
-			}
 			time.Sleep(time.Second)
 		}
 		time.Sleep(10 * time.Minute)
 		s.set(func() { s.roots = nil })
-		s.changed <- struct{}{}
-		time.Sleep(20 * time.Minute)
-		close(s.changed)
-		time.Sleep(time.Minute)
-		s.end(t, "0s 200: 3", "1m0s 200: 2", "1m0s 200: 7", "10m15s 200: 0", "31m15s 200: 0")
+		time.Sleep(21 * time.Minute)
+		s.end(t, "0s 200: 3", "1m0s 200: 2", "1m0s 200: 7", "11m0s 200: 0", "31m15s 200: 0")
+	})
+}
+
+// TestAnnouncerNoticesATrackerThatForgot: one that was started again is told within a minute or two.
+func TestAnnouncerNoticesATrackerThatForgot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStation(t, roots(0, 3))
+		time.Sleep(90 * time.Second)
+		s.set(func() { s.Tracker = New(Config{Registry: registry}) })
+		time.Sleep(2 * time.Minute)
+		s.end(t, "0s 200: 3", "2m0s 200: 3", "3m30s 200: 0")
 	})
 }
 
