@@ -204,7 +204,7 @@ class Lab:
         return took
 
     def move(self, space):
-        """Gives the namespace another address to send from: a seed lets one address connect 16 times, then every 5 s."""
+        """Gives the namespace another address to send from, so that no limit of one address is in the way."""
         self.moves = getattr(self, "moves", 0) % 250 + 1
         at = self.addrs[space].rpartition(".")[0]
         subprocess.run(["ip", "-n", f"wan-{space}", "route", "replace", "10.77.0.0/16", "dev", "wan0", "src", f"{at}.{self.moves}"], check=True)

@@ -192,7 +192,7 @@ def sent(space):
 
 
 def egress(l, clients=int(os.environ.get("CLIENTS", "50"))):
-    names = [f"client{i}" for i in range(1, clients + 1)]  # a seed bounds what comes from one address
+    names = [f"client{i}" for i in range(1, clients + 1)]  # of which each has its own line
     with Far(l, "registry", "peer1", *names) as far:
         far.seed("peer1", announce=True)
         far.wait_announced("large", 1)
