@@ -164,8 +164,7 @@ func (f *fetcher) salvage(ctx context.Context, t *assembly, it *Item) error {
 		}
 	}
 	for _, kin := range it.Kin {
-		err := f.store.Salvage(ctx, kin, t.o, keep)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err := f.store.Salvage(ctx, kin, t.o, keep); err != nil {
 			return err
 		}
 	}

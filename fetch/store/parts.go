@@ -78,11 +78,12 @@ func (p *Parts) Leaves(ctx context.Context, from, to int) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// Salvage calls use for each leaf of o that the tree of root holds too, checked. What cannot be read is left out.
+// Salvage calls use for each leaf of o that the tree of root holds too, checked. What cannot be read is left out; an error
+// is one of use or of ctx.
 func (s *Store) Salvage(ctx context.Context, root cid.Cid, o *tree.Outline, use func(i int, block []byte) error) error {
 	p, err := s.Parts(root)
 	if err != nil {
-		return err
+		return ctx.Err() // it is gone or damaged, and helps nobody
 	}
 	at := make(map[cid.Cid]*tree.IndexBlock, len(p.leaves))
 	for _, l := range p.leaves {
