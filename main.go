@@ -20,10 +20,14 @@ var version string
 
 func main() { os.Exit(process(0)) }
 
-// process gives the commands what they may know of the process. The first interrupt cancels the context, a second one
-// kills. work is the scrypt cost of new encrypted keys, 0 for the default.
+// process gives the commands what they may know of the process. The first interrupt, or a terminal that goes away, cancels
+// the context, a second one kills. work is the scrypt cost of new encrypted keys, 0 for the default.
 func process(work int) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup wants it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	log.SetOutput(io.Discard) // a library's remarks are nothing a user can act on; ours go through cmd/ui

@@ -134,6 +134,9 @@ func (e *Env) begin(c *cli.Context) error {
 		e.origin, e.Dir = e.Dir, dir
 	}
 	if e.mode = c.String("mode"); c.Bool("offline") {
+		if e.mode != "" && e.mode != modeOffline {
+			return usagef("--offline and --mode %s say two things", e.mode)
+		}
 		e.mode = modeOffline
 	}
 	return nil
@@ -158,7 +161,7 @@ func (e *Env) end(ctx context.Context, err error) int {
 		return int(status)
 	}
 	if err != nil {
-		f := explain(ctx, err)
+		f := e.better(explain(ctx, err), err)
 		e.UI.Fail(f)
 		_ = e.UI.Finish() // the failure is told already
 		return f.Code

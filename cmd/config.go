@@ -30,6 +30,18 @@ func (e *Env) config() (*manifest.Config, error) {
 	return c, err
 }
 
+// askedMode is the mode as the command, PKG_MODE or config.toml say it, or empty.
+func (e *Env) askedMode() string {
+	if said := cmp.Or(e.mode, e.Getenv("PKG_MODE")); said != "" {
+		return said
+	}
+	c, err := e.config()
+	if err != nil {
+		return ""
+	}
+	return c.Mode
+}
+
 // linkMode is how files get into the project: as the flag says, else PKG_LINK, else config.toml.
 func (e *Env) linkMode(flag string) (fetch.Mode, error) {
 	if said := cmp.Or(flag, e.Getenv("PKG_LINK")); said != "" {

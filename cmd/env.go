@@ -35,8 +35,9 @@ type Env struct {
 
 	http    *catalog.Client // see client
 	closers []func() error
-	origin  string // Dir as it was before -C
-	mode    string // as --mode or --offline says, or empty
+	origin  string   // Dir as it was before -C
+	mode    string   // as --mode or --offline says, or empty
+	named   []string // the peers of --peer
 }
 
 // Getenv returns the value of an environment variable, or "".

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"pkg/cmd/ui"
+	"pkg/fetch/swarm"
 )
 
 // failure is an error that says itself how the command ends.
@@ -50,6 +54,39 @@ func explain(ctx context.Context, err error) ui.Failure {
 		f.Message = sentence(err)
 	}
 	return f
+}
+
+// better is f, the failure of err, with the help that this user's settings ask for.
+func (e *Env) better(f ui.Failure, err error) ui.Failure {
+	homes, unknown := e.Homes()
+	if unknown != nil {
+		return f
+	}
+	_, missing := errors.AsType[*swarm.MissingError](err)
+	switch {
+	case f.Code == exitFailed && errors.Is(err, syscall.ENOSPC) && below(homes.Store, pathOf(err)):
+		f.Help = "pkg cache prune"
+	case missing && f.Help == "pkg registry status" && e.askedMode() == modeP2P:
+		f.Help = "pkg install --mode auto"
+	}
+	return f
+}
+
+// pathOf is the file that an error is about, or empty.
+func pathOf(err error) string {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Path
+	}
+	if l, ok := errors.AsType[*os.LinkError](err); ok {
+		return l.New
+	}
+	return ""
+}
+
+// below reports whether path is in dir.
+func below(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // sentence is an error's text on one line.

@@ -138,7 +138,7 @@ func unfitting(why []string, ci bool) error {
 		f.Help = "CI= pkg install"
 	}
 	if len(why) > 1 {
-		f.Detail = "  " + strings.Join(why, "\n  ")
+		f.Detail = "  " + strings.Join(why[1:], "\n  ")
 	}
 	return f
 }

@@ -74,9 +74,12 @@ func manual(path []*cli.Command) string {
 	name := nameOf(path)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n\n", name, c.Usage)
-	if len(c.Subcommands) > 0 {
+	switch {
+	case len(c.Subcommands) > 0 && c.Action != nil:
+		fmt.Fprintf(&b, "usage: %s [COMMAND]\n", name)
+	case len(c.Subcommands) > 0:
 		fmt.Fprintf(&b, "usage: %s COMMAND\n", name)
-	} else {
+	default:
 		fmt.Fprintf(&b, "usage: %s\n", strings.TrimRight(name+" [FLAG]... "+c.ArgsUsage, " "))
 	}
 	if c.Description != "" {

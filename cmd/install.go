@@ -155,6 +155,12 @@ type installed struct {
 // report says what sync did.
 func (e *Env) report(out *outcome) {
 	e.tell(out.Changes)
+	if out.Mode == modeAuto {
+		failed := unasked(e.named, out.Fetched.Failed)
+		for _, addr := range sorted(failed) {
+			e.UI.Warn("unasked", map[string]string{"peer": addr, "why": failed[addr]}, "--peer %s failed: %s", addr, failed[addr])
+		}
+	}
 	sum := installed{
 		Packages: out.Linked.Linked + out.Linked.Kept, Fetched: out.Fetched.Packages, Bytes: out.Fetched.Bytes, Sources: out.Fetched.BySource,
 		Linked: out.Linked.Linked, Removed: out.Linked.Removed, UpToDate: out.UpToDate, Wasted: out.Fetched.Wasted, Mode: out.Mode,

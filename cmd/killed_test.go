@@ -53,6 +53,9 @@ func TestInstallOutlivesItsRegistry(t *testing.T) {
 
 	found := make(chan struct{})
 	once := std.OnceFunc(func() { close(found) })
+	var proof std.WaitGroup // the lock is proved while content comes: that needs the registry
+	proof.Add(3)
+	answered := map[string]func(){"/lookup": std.OnceFunc(proof.Done), "/trust/0": std.OnceFunc(proof.Done), "/trust/1": std.OnceFunc(proof.Done)}
 	killed := make(chan struct{})
 	kill := std.OnceFunc(func() {
 		_ = reg.server.Listener.Close() // nobody is answered any more,
@@ -76,9 +79,16 @@ func TestInstallOutlivesItsRegistry(t *testing.T) {
 			case <-found:
 			case <-r.Context().Done():
 			}
+			proof.Wait()
 			next.ServeHTTP(&cut{ResponseWriter: w, left: 50_000, then: kill}, r)
 		default:
 			next.ServeHTTP(w, r)
+			if done := answered[r.URL.Path]; done != nil {
+				if err := http.NewResponseController(w).Flush(); err != nil {
+					t.Error(err)
+				}
+				done()
+			}
 		}
 	})
 	dir, home := copied(t, app), t.TempDir()

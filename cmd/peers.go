@@ -63,6 +63,18 @@ type holders struct {
 	Peers   []string `json:"peers"`
 }
 
+// rows are the lines of a table: one for each peer, or one that there is none.
+func (h holders) rows() []ui.Row {
+	rows := []ui.Row{{Fields: h, Cells: []any{ui.Bold(h.Name), h.Version, len(h.Peers), ""}}}
+	for i, addr := range h.Peers {
+		if i > 0 {
+			rows = append(rows, ui.Row{Cells: []any{"", "", "", ""}})
+		}
+		rows[i].Cells[3] = ui.Dim(addr)
+	}
+	return rows
+}
+
 // peers prints who has which package; none wanted are all.
 func (e *Env) peers(ctx context.Context, r *registries, want map[name.Name]bool) error {
 	rows := []ui.Row{{Cells: []any{"NAME", "VERSION", "PEERS", ""}}}
@@ -91,13 +103,10 @@ func (e *Env) peers(ctx context.Context, r *registries, want map[name.Name]bool)
 		}
 		for _, p := range packages {
 			h := holders{p.Name.String(), p.Version.String(), p.Root.String(), found[p.Root]}
-			first := ""
-			if len(h.Peers) > 0 {
-				first = h.Peers[0]
-			} else {
+			if len(h.Peers) == 0 {
 				h.Peers = []string{}
 			}
-			rows = append(rows, ui.Row{Fields: h, Cells: []any{ui.Bold(h.Name), h.Version, len(h.Peers), ui.Dim(first)}})
+			rows = append(rows, h.rows()...)
 		}
 	}
 	if len(rows) == 1 {

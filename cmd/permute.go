@@ -128,10 +128,12 @@ func (l line) check(commands []*cli.Command) error {
 		list, flags, name = c.Subcommands, append(flags, c.Flags...), nameOf(l.path)
 	}
 	if len(list) > 0 {
-		if len(l.operands) == 0 {
+		switch {
+		case len(l.operands) > 0:
+			return noCommand(l.path, l.operands[0], list)
+		case len(l.path) == 0 || l.path[len(l.path)-1].Action == nil:
 			return &usageError{Err: fmt.Errorf("%s needs a command: %s", name, strings.Join(names(list), ", ")), Help: name + " --help"}
 		}
-		return noCommand(l.path, l.operands[0], list)
 	}
 	for _, f := range l.flags {
 		known := flagNames(flags)

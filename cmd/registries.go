@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -79,7 +78,7 @@ func (e *Env) registries(p *project, ref registryRef, offline bool) (*registries
 		return nil, err
 	}
 	r.config = c.Registries
-	r.offline = offline || cmp.Or(e.mode, e.Getenv("PKG_MODE"), c.Mode) == modeOffline
+	r.offline = offline || e.askedMode() == modeOffline
 	return r, nil
 }
 

@@ -34,7 +34,7 @@ import (
 type rule func(err error) (ui.Failure, bool)
 
 // rules is the one table from errors to exit codes. The first rule that knows an error decides: what a command says itself
-// comes first, then trust, whatever it is wrapped in, then what one room knows better than another, then the system. (Not net.Error: every errno of a file is one too.)
+// comes first, then trust, whatever it is wrapped in, then a full disk, then what one room knows better than another, then the system. (Not net.Error: every errno of a file is one too.)
 func rules() []rule {
 	return []rule{
 		as(func(f *failure) ui.Failure {
@@ -50,6 +50,7 @@ func rules() []rule {
 		}),
 		as(func(*catalog.StaleError) ui.Failure { return ui.Failure{Code: exitTrust, Help: "pkg install --locked"} }),
 
+		full,
 		as(func(*tls.CertificateVerificationError) ui.Failure {
 			return ui.Failure{Code: exitNetwork, Help: "export SSL_CERT_FILE=FILE"}
 		}),
@@ -95,7 +96,6 @@ func rules() []rule {
 		is(registry.ErrUnsupported, exitFailed, "pkg publish --registry URL"),
 		is(store.ErrNotFound, exitAbsent, "pkg install"),
 
-		is(syscall.ENOSPC, exitFailed, "df -h"),
 		as(unreached),
 		as(func(l *os.LinkError) ui.Failure { return unreached(&fs.PathError{Op: l.Op, Path: l.New, Err: l.Err}) }),
 		as(func(*url.Error) ui.Failure { return ui.Failure{Code: exitNetwork, Help: "pkg registry status"} }),
@@ -112,6 +112,15 @@ func damaged(d *registry.DamageError) ui.Failure {
 		f.Code = exitTrust
 	}
 	return f
+}
+
+// full is a disk without space, whoever wrote to it: nothing is wrong with a registry that could not be looked up for it.
+func full(err error) (ui.Failure, bool) {
+	f := ui.Failure{Code: exitFailed, Help: "df -h"}
+	if u, ok := errors.AsType[*resolve.UnavailableError](err); ok && u.Err != nil {
+		f.Message = sentence(u.Err)
+	}
+	return f, errors.Is(err, syscall.ENOSPC)
 }
 
 // absent is a name that is proved not to exist.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pkg/fetch/store"
+	"pkg/fetch/swarm"
 	"pkg/fetch/tree"
 	"pkg/keys"
 	"pkg/keys/namespace"
@@ -80,6 +81,10 @@ func TestEveryKindOfErrorHasItsCodeAndHelp(t *testing.T) {
 		{context.DeadlineExceeded, exitNetwork, "pkg registry status"},
 		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, exitFailed, "ls -ld /x"},
 		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, exitFailed, "df -h"},
+		{&os.LinkError{Op: "rename", Old: "/x", New: "/y", Err: syscall.ENOSPC}, exitFailed, "df -h"},
+		{errors.Join(refused, syscall.ENOSPC), exitFailed, "df -h"},
+		{&swarm.MissingError{Wants: swarm.Packs(block.Empty()), Errs: []error{syscall.ENOSPC}}, exitFailed, "df -h"},
+		{errors.Join(trust, syscall.ENOSPC), exitTrust, "pkg registry status"},
 		{&fs.PathError{Op: "open", Path: missing, Err: fs.ErrNotExist}, exitFailed, "ls -a " + dir},
 		{&fs.PathError{Op: "mkdir", Path: filepath.Join(file, "keys"), Err: syscall.ENOTDIR}, exitFailed, "ls -ld " + file},
 		{&fs.PathError{Op: "open", Path: filepath.Join(dir, ".pkg.lock.123"), Err: syscall.EACCES}, exitFailed, "ls -ld " + dir},
@@ -93,6 +98,39 @@ func TestEveryKindOfErrorHasItsCodeAndHelp(t *testing.T) {
 		}
 		if !strings.HasPrefix(f.Message, "install: ") || strings.Contains(f.Message, "\n") {
 			t.Errorf("%T: message %q: want one line that says what was done", c.err, f.Message)
+		}
+	}
+}
+
+// TestAFullDiskIsNoMatterOfTheNetwork holds that also where a registry cannot be looked up for it, and that what a store
+// without space needs is another help than other disks.
+func TestAFullDiskIsNoMatterOfTheNetwork(t *testing.T) {
+	t.Parallel()
+	e, _, _ := testEnv(t)
+	homes, err := e.Homes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, help := range map[string]string{
+		filepath.Join(homes.State, "registries", "seen.json"): "df -h",
+		filepath.Join(homes.Store, "tmp", "1"):                "pkg cache prune",
+	} {
+		err := fmt.Errorf("add: %w", &resolve.UnavailableError{Err: &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}})
+		f := e.better(explain(t.Context(), err), err)
+		if f.Code != exitFailed || f.Help != help || f.Message != "write "+path+": "+syscall.ENOSPC.Error() {
+			t.Errorf("%v: %+v, want exit code %d, the help %q, and nothing of looking up", err, f, exitFailed, help)
+		}
+	}
+}
+
+func TestWhatNoPeerGaveIsForRegistriesToGive(t *testing.T) {
+	t.Parallel()
+	err := fmt.Errorf("fetch: %w", &swarm.MissingError{Wants: swarm.Packs(block.Empty())})
+	for mode, help := range map[string]string{"": "pkg registry status", modeHTTP: "pkg registry status", modeP2P: "pkg install --mode auto"} {
+		e, _, _ := testEnv(t)
+		e.Environ = append(e.Environ, "PKG_MODE="+mode)
+		if f := e.better(explain(t.Context(), err), err); f.Help != help || f.Code != exitAbsent {
+			t.Errorf("mode %q: %+v, want the help %q", mode, f, help)
 		}
 	}
 }

@@ -10,9 +10,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/urfave/cli/v2"
 
 	"pkg/fetch/seed"
@@ -28,7 +31,7 @@ packages are here, and of new ones within minutes; that is withdrawn in the end.
 is told of its packages alone. Who fetches from you checks every byte.`,
 		Flags: append(append(registryFlags(), modeFlag(), swarmKeyFlag()),
 			&cli.StringSliceFlag{Name: "listen", Usage: "`MULTIADDR` to listen at; may be repeated (default: port 4107, TCP and QUIC)"},
-			&cli.StringFlag{Name: "upload-limit", Usage: "send at most `BYTES` a second: 500k, 10M"},
+			&cli.StringFlag{Name: "upload-limit", Usage: "send at most `BYTES` a second: 500k, 1.5M, 10MiB"},
 			&cli.IntFlag{Name: "max-peers", Usage: "`NUMBER` of peers connected at most", Value: 128},
 			&cli.BoolFlag{Name: "lan", Usage: "tell the local network by mDNS that the seed is there, if it listens there; --lan=false does not (PKG_LAN)", Value: true},
 			&cli.StringFlag{Name: "addr-file", Usage: "write the addresses to `FILE` once they answer"},
@@ -89,19 +92,25 @@ type seedOptions struct {
 	only     string // the folder of the one project whose packages are served, as somebody unknown before; empty: all
 }
 
-// byteCount reads a number of bytes: 1500, 500k, 10M, 1G, in powers of 1000.
+// leastUpload is the least that --upload-limit may say: with fewer bytes a second nobody gets anything in good time.
+const leastUpload = 1000
+
+// byteCount reads a number of bytes: 1500, 500k, 1.5M, 1G, in powers of 1000, or 10MiB, in powers of 1024.
 func byteCount(s string) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	digits := strings.TrimRight(s, "kKmMgGbB")
-	factor := map[string]int64{"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
-	by, known := factor[strings.TrimSuffix(strings.ToLower(s[len(digits):]), "b")]
-	var n int64
-	if _, err := fmt.Sscanf(digits, "%d", &n); err != nil || !known || n < 1 || fmt.Sprint(n) != digits || n > (1<<62)/by {
-		return 0, usagef("--upload-limit is a number of bytes a second, like 500k or 10M, not %q", s)
+	number := strings.TrimRight(s, "kKmMgGiIbB")
+	factor := map[string]float64{"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+	by, known := factor[strings.TrimSuffix(strings.ToLower(s[len(number):]), "b")]
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil || !known || strings.Trim(number, "0123456789.") != "" || n*by > 1<<62 {
+		return 0, usagef("--upload-limit is a number of bytes a second, like 500k, 1.5M or 10MiB, not %q", s)
 	}
-	return n * by, nil
+	if n*by < leastUpload {
+		return 0, usagef("--upload-limit is at least %d bytes a second, not %q", leastUpload, s)
+	}
+	return int64(n * by), nil
 }
 
 // seed serves until the context ends.
@@ -109,6 +118,21 @@ func (e *Env) seed(ctx context.Context, o seedOptions) error {
 	homes, err := e.Homes()
 	if err != nil {
 		return err
+	}
+	var key []byte // a fresh one, as the end of this seed must not take back what another one of this user announced
+	if o.only == "" {
+		path := filepath.Join(homes.State, "peer.key")
+		if o.swarmKey != nil { // it runs beside the public one
+			path = filepath.Join(homes.State, "peer-private.key")
+		}
+		unlock, err := lockPeer(path)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		if key, err = peerKey(path); err != nil {
+			return err
+		}
 	}
 	st, err := store.Open(homes.Store, store.Options{Resume: true})
 	if err != nil {
@@ -122,14 +146,12 @@ func (e *Env) seed(ctx context.Context, o seedOptions) error {
 		return err
 	}
 	for _, n := range o.names {
-		if !sh.has(n) {
+		switch {
+		case sh.has(n):
+		case sh.hides(n):
+			return fail(exitFailed, "pkg seed", "%s comes from a private registry, and a seed does not serve that", n)
+		default:
 			return fail(exitAbsent, "pkg add "+n.String(), "%s is in no project of yours", n)
-		}
-	}
-	var key []byte // a fresh one, as the end of this seed must not take back what another one of this user announced
-	if o.only == "" {
-		if key, err = peerKey(filepath.Join(homes.State, "peer.key")); err != nil {
-			return err
 		}
 	}
 	level := slog.LevelWarn
@@ -153,6 +175,9 @@ func (e *Env) seed(ctx context.Context, o seedOptions) error {
 		e.Defer(func() error { return removeIfThere(o.addrFile) })
 	}
 	e.UI.Data("seeding", map[string]any{"peer": s.ID(), "addrs": addrs, "packages": sh.count()}, "seeding %s as %s", count(sh.count(), "package"), s.ID())
+	if sh.count() == 0 {
+		e.UI.Note("", nil, "there is nothing to serve yet: pkg install in a project brings packages, which are served within minutes, but for those of private registries")
+	}
 	for _, a := range addrs {
 		e.UI.Note("", nil, "use it with --peer %s", a)
 	}
@@ -178,6 +203,36 @@ func (e *Env) seed(ctx context.Context, o seedOptions) error {
 func (e *Env) served(s *seed.Seed) {
 	st := s.Stats()
 	e.UI.Data("served", st, "served %s in %s", size(st.Bytes), count(int(st.Requests), "request")+" and "+count(int(st.Blocks), "block"))
+}
+
+// lockPeer lets nobody else be the seed that the key at path makes known, until unlock is called: the registries know one by
+// its id, and the end of either would take back what both announced. The lock says which process holds it.
+func lockPeer(path string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	l := flock.New(path+".lock", flock.SetPermissions(0o600))
+	if ok, err := l.TryLock(); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", l.Path(), err), l.Close())
+	} else if !ok {
+		return nil, errors.Join(running(l.Path()), l.Close())
+	}
+	_ = os.WriteFile(l.Path(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600) // Windows lets nobody write: then it has no number
+	return func() { _ = l.Close() }, nil
+}
+
+// running is the error of a seed that is not alone. The process is known where a lock can be read by others.
+func running(lock string) error {
+	b, _ := os.ReadFile(lock) //nolint:gosec // G304: a file of our own
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return fail(exitFailed, "pkg help seed", "a seed of this home runs already, and serves what new projects lock, too")
+	}
+	help := fmt.Sprintf("kill %d", pid)
+	if runtime.GOOS == "windows" {
+		help = fmt.Sprintf("tasklist /FI \"PID eq %d\"", pid)
+	}
+	return fail(exitFailed, help, "a seed of this home runs already, as process %d, and serves what new projects lock, too", pid)
 }
 
 // peerKey reads the key that makes this user's seed known again, and makes it first.

@@ -148,6 +148,30 @@ func TestSeedLearnsOfNewProjects(t *testing.T) {
 	}
 }
 
+func TestByteCount(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]int64{ // 0 is refused
+		"1000": 1000, "500k": 500_000, "1.5M": 1_500_000, "10MiB": 10 << 20, "2Ki": 2048, "1GB": 1_000_000_000, "1.5kb": 1500, "1g": 1_000_000_000,
+		"0": 0, "1": 0, "999": 0, "0.9k": 0, "-5k": 0, "1e9": 0, "0x1000": 0, "1_000": 0, "10iB": 0, "10T": 0, "M": 0, "1.2.3M": 0, "9999999999G": 0, "inf": 0, "5 M": 0, "10bb": 0,
+	} {
+		got, err := byteCount(in)
+		if got != want || (err == nil) != (want > 0) {
+			t.Errorf("byteCount(%q) = %d, %v, want %d", in, got, err, want)
+		}
+	}
+}
+
+func TestNamedPeersThatFailedAreTold(t *testing.T) {
+	t.Parallel()
+	const peer, other = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWabcdXYZ1", "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWabcdXYZ2"
+	got := unasked([]string{peer, other, "https://mirror.test/x", "https://other.test"}, map[string]string{
+		"peer 12D3…XYZ1": "refused", "peer 12D3…0000": "a tracker named it", "mirror.test": "no route", "registry.test": "gone", "": "nobody",
+	})
+	if want := map[string]string{peer: "refused", "https://mirror.test/x": "no route"}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func TestUnitWord(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -24,6 +24,7 @@ type shelf struct {
 
 	mu      std.Mutex             // guards what follows
 	private map[cid.Cid]bool      // never served
+	secret  map[name.Name]bool    // names of private packages
 	named   map[cid.Cid]name.Name // of projects
 	roots   map[string][]cid.Cid  // to be told of, by the id of the registry
 	where   map[string]*url.URL   // registries, by id
@@ -54,7 +55,7 @@ func (s *shelf) read() error {
 		return err
 	}
 	next := &shelf{
-		names: s.names, store: s.store, private: make(map[cid.Cid]bool), named: make(map[cid.Cid]name.Name),
+		names: s.names, store: s.store, private: make(map[cid.Cid]bool), secret: make(map[name.Name]bool), named: make(map[cid.Cid]name.Name),
 		roots: make(map[string][]cid.Cid), where: make(map[string]*url.URL),
 	}
 	for _, rec := range projects {
@@ -86,14 +87,15 @@ func (s *shelf) read() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.private, s.named, s.roots, s.where = next.private, next.named, next.roots, next.where
+	s.private, s.secret, s.named, s.roots, s.where = next.private, next.secret, next.named, next.roots, next.where
 	return nil
 }
 
 // take takes down what a project has from the registry of one row. What is not served counts only as private.
 func (s *shelf) take(r *registries, row lockfile.Registry, served bool) {
 	o, err := r.row(row)
-	hidden := err != nil || r.private(row)
+	secret := r.private(row)
+	hidden := err != nil || secret
 	if served && !hidden && !o.local() {
 		if base, err := url.Parse(o.url); err == nil {
 			s.where[row.ID] = base
@@ -103,7 +105,7 @@ func (s *shelf) take(r *registries, row lockfile.Registry, served bool) {
 		switch {
 		case pk.Path != "" || pk.Registry != row.Name:
 		case hidden:
-			s.private[pk.Root] = true
+			s.private[pk.Root], s.secret[pk.Name] = true, s.secret[pk.Name] || secret
 		case served:
 			s.note(pk, row.ID)
 		}
@@ -139,6 +141,13 @@ func (s *shelf) has(n name.Name) bool {
 		}
 	}
 	return false
+}
+
+// hides reports whether a package of that name is private in some project.
+func (s *shelf) hides(n name.Name) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.secret[n]
 }
 
 // count is how many packages are served by name.

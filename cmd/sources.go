@@ -40,10 +40,14 @@ type sourcing struct {
 	SwarmKey []byte   // of the private swarm that the peers are in, or nil
 }
 
-// sourcing reads the flags of sourceFlags: the mode is what the flag says, else PKG_MODE, else config.toml.
+// sourcing reads the flags of sourceFlags: the mode is what the flag says, else PKG_MODE, else config.toml. What PKG_LAN says
+// is checked.
 func (e *Env) sourcing(c *cli.Context) (sourcing, error) {
 	s := sourcing{Mode: cmp.Or(c.String("mode"), e.Getenv("PKG_MODE")), Peers: c.StringSlice("peer")}
 	wrong := usagef("--mode %s: use auto, p2p, http or offline", s.Mode)
+	if c.String("mode") == "" {
+		wrong = usagef("PKG_MODE=%s: use auto, p2p, http or offline", s.Mode)
+	}
 	if s.Mode == "" {
 		config, err := e.config()
 		if err != nil {
@@ -64,6 +68,12 @@ func (e *Env) sourcing(c *cli.Context) (sourcing, error) {
 	default:
 		return s, wrong
 	}
+	switch lan := e.Getenv("PKG_LAN"); lan {
+	case "", "true", "1", "false", "0":
+	default:
+		return s, usagef("PKG_LAN=%s: use true or false", lan)
+	}
+	e.named = s.Peers
 	for _, addr := range s.Peers {
 		if err := peers.Check(addr); err != nil {
 			return s, usagef("--peer: %w", err)
@@ -75,6 +85,28 @@ func (e *Env) sourcing(c *cli.Context) (sourcing, error) {
 		}
 	}
 	return s, nil
+}
+
+// unasked says why peers that somebody named could not be asked, or not to the end, by address. failed is why sources could
+// not, by their names.
+func unasked(named []string, failed map[string]string) map[string]string {
+	out := make(map[string]string)
+	for source, why := range failed {
+		for _, addr := range named {
+			if u, err := url.Parse(addr); err == nil && u.Host != "" {
+				if source == u.Host {
+					out[addr] = why
+				}
+				continue
+			}
+			id := addr[strings.LastIndex(addr, "/")+1:]
+			first, last, ok := strings.Cut(strings.TrimPrefix(source, "peer "), "…")
+			if ok && strings.HasPrefix(id, first) && strings.HasSuffix(id, last) {
+				out[addr] = why
+			}
+		}
+	}
+	return out
 }
 
 // sources returns who is asked for what the plan wants, and what to close when that is done.

@@ -191,7 +191,7 @@ func drifted(p *project, drift []lockfile.Drift, ci bool) error {
 		return fail(exitDrift, help, "there is no %s, and the lock must not change", lockfile.File)
 	}
 	var lines []string
-	for _, d := range drift {
+	for _, d := range drift[1:] {
 		lines = append(lines, "  "+d.String())
 	}
 	f := &failure{Code: exitDrift, Help: help, Err: fmt.Errorf("%s does not match %s: %s", lockfile.File, manifest.File, drift[0])}

@@ -40,6 +40,7 @@ func (e *Env) commands() []*cli.Command {
 
 		e.demoCommand(),
 
+		e.cacheCommand(),
 		e.versionCommand(),
 		e.helpCommand(),
 		e.completionCommand(),

@@ -36,13 +36,17 @@ func (t *throttle) ready() bool {
 type bar struct {
 	throttle
 	w     *errWriter
-	width func() int
+	width func() int // in columns; 0 is unknown
 	shown bool
 }
 
 func (b *bar) draw(s string) {
 	if b.ready() {
-		b.w.text("\r\x1b[K" + ansi.Truncate(s, max(b.width()-1, 10), "…"))
+		width := b.width()
+		if width == 0 { // the terminal does not know
+			width = 80
+		}
+		b.w.text("\r\x1b[K" + ansi.Truncate(s, max(width-1, 10), "…"))
 		b.shown = true
 	}
 }

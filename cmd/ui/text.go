@@ -26,10 +26,7 @@ func newText(s Settings) *textPrinter {
 	}
 	if f, ok := s.Stderr.(interface{ Fd() uintptr }); ok && !s.Quiet && !s.Plain && s.Now != nil && IsTerminal(s.Stderr) {
 		t.bar = &bar{w: &t.err, throttle: throttle{now: s.Now}, width: func() int {
-			w, _, err := term.GetSize(int(f.Fd()))
-			if err != nil {
-				return 80
-			}
+			w, _, _ := term.GetSize(int(f.Fd())) // 0 with an error
 			return w
 		}}
 	}

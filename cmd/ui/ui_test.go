@@ -140,6 +140,20 @@ func TestProgressWaitsKeepsPaceAndDisappears(t *testing.T) {
 	}
 }
 
+func TestATerminalOfUnknownWidthShowsProgress(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	var w bytes.Buffer
+	b := &bar{w: &errWriter{w: &w}, throttle: throttle{now: func() time.Time { return now }}, width: func() int { return 0 }}
+	text := strings.Repeat("x", 100)
+	b.draw(text)
+	now = now.Add(delay)
+	b.draw(text)
+	if got, want := w.String(), "\r\x1b[K"+text[:78]+"…"; got != want {
+		t.Errorf("shown %q, want as much as 80 columns hold: %q", got, want)
+	}
+}
+
 func TestAnAnswerThatCannotBeWrittenIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, asJSON := range []bool{false, true} {

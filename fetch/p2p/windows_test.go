@@ -48,7 +48,8 @@ func TestWindowsOfWhoFetches(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if streams := int64(got.NumStreamsInbound + got.NumStreamsOutbound); streams == 0 || got.Memory < c.least || got.Memory%c.least != 0 {
+		const identify = 64 << 10 // what reading that may take at this moment
+		if streams := int64(got.NumStreamsInbound + got.NumStreamsOutbound); streams == 0 || got.Memory < c.least || got.Memory%c.least > identify {
 			t.Errorf("%d streams reserve %d bytes, want %d each", streams, got.Memory, c.least)
 		}
 	}
