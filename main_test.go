@@ -5,8 +5,10 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,8 +36,11 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: scriptCommands(),
 		Condition: func(cond string) (bool, error) {
-			if cond == "online" {
+			switch cond {
+			case "online":
 				return os.Getenv("PKG_TEST_ONLINE") == "1", nil
+			case "hangup": // what nohup ignores, children ignore too
+				return !signal.Ignored(syscall.SIGHUP), nil
 			}
 			return false, errors.New("unknown condition " + cond)
 		},
