@@ -121,7 +121,8 @@ func (f *fetcher) all(ctx context.Context, sources []swarm.Source, wants []swarm
 		}
 		missing = errors.Join(missing, err)
 		if wants, err = f.next(ctx); err != nil {
-			return errors.Join(missing, err)
+			f.stop()
+			return errors.Join(missing, err, f.assembled(ctx, true))
 		}
 	}
 	return errors.Join(missing, ctx.Err())

@@ -260,10 +260,12 @@ var errParted = errors.New("not all of it came")
 // assembled waits for what is being assembled, and returns what went wrong with it here. Failed says that the session did
 // not bring everything.
 func (f *fetcher) assembled(ctx context.Context, failed bool) (own error) {
-	for root, t := range f.trees {
+	for _, t := range f.trees { // all, before any is waited for: they take turns
 		if failed {
 			t.part.End(errParted)
 		}
+	}
+	for root, t := range f.trees {
 		<-t.ended
 		var bad *tree.Error
 		switch {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -336,6 +337,29 @@ func TestManyNewVersionsAtOnce(t *testing.T) {
 		if err != nil || r.Packages != n || r.Reused != int64(v*n*20_000) {
 			t.Errorf("version %d: %+v, %v", v+1, r, err)
 		}
+	}
+}
+
+// TestTreesWithoutLeavesEnd: more trees than are assembled at a time, none of which gets all its leaves, are all given up.
+func TestTreesWithoutLeavesEnd(t *testing.T) {
+	t.Parallel()
+	src, s := newStore(t), newStore(t)
+	var locks [2]*lockfile.Lock
+	for v := range locks {
+		locks[v] = &lockfile.Lock{Registries: []lockfile.Registry{{Name: "main"}}}
+		for i := range 4*runtime.GOMAXPROCS(0) + 1 {
+			l := publish(t, src, fmt.Sprintf("%d.0.%d", v+1, i), 20_000)
+			l.Packages[0].Name = mustName(t, fmt.Sprintf("p%d", i))
+			locks[v].Packages = append(locks[v].Packages, l.Packages[0])
+		}
+	}
+	if _, err := fetch.Fetch(t.Context(), fetch.NewPlan(locks[0], nil, s), s, []swarm.Source{&swarm.Dir{Store: src}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	nodes := &shop{Source: &swarm.Dir{Store: src}, name: "nodes", lacks: func(w swarm.Want) bool { return w.Scope != swarm.Nodes }}
+	var missing *swarm.MissingError
+	if r, err := fetch.Fetch(t.Context(), fetch.NewPlan(locks[1], nil, s), s, []swarm.Source{nodes}, nil); !errors.As(err, &missing) || r.Packages != 0 {
+		t.Errorf("got %v, %+v", err, r)
 	}
 }
 

@@ -24,7 +24,8 @@ func (h *HTTP) car(ctx context.Context, w Want, one Each) (found bool, err error
 	u.RawQuery = "format=car&dag-scope=all&car-order=dfs&car-dups=n"
 	resp, err := h.do(ctx, http.MethodGet, u, nil)
 	var status *statusError
-	if errors.Is(err, errNoBatch) || errors.Is(err, errSilent) || errors.As(err, &status) {
+	var refused *permanentError
+	if errors.Is(err, errNoBatch) || errors.Is(err, errSilent) || errors.As(err, &status) || errors.As(err, &refused) {
 		return false, nil
 	}
 	if err != nil {

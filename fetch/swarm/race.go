@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"golang.org/x/sync/errgroup"
 
 	"pkg/fetch/tree"
@@ -323,14 +324,31 @@ func (c *call) end() {
 	c.cancel()
 }
 
-// couldBeWhole says whether all that is left are parts, and a source without work may have no parts, but packs.
+// couldBeWhole says whether all that is left are parts, a source without work may have no parts but packs, and these would
+// be here sooner at no more than the pace under which nobody is waited for.
 func (r *race) couldBeWhole() bool {
+	var left, whole, pace float64
+	roots := map[cid.Cid]bool{}
 	for _, w := range r.wants {
-		if !w.done && w.Scope != Leaves {
+		switch {
+		case w.done:
+			continue
+		case w.Scope == All:
 			return false
+		case !roots[w.Root]:
+			roots[w.Root] = true
+			whole += float64(max(r.s.Sizes[w.Root], unknownSize))
 		}
+		left += float64(w.left())
 	}
-	return slices.ContainsFunc(r.runners, func(u *runner) bool { return u.call == nil && !u.out() })
+	idle := false
+	for _, u := range r.runners {
+		if u.call != nil && !u.out() {
+			pace += u.speed()
+		}
+		idle = idle || u.call == nil && !u.out()
+	}
+	return idle && pace < floor && left*floor > whole*pace
 }
 
 // wake makes the loop look again.
@@ -364,7 +382,7 @@ func (r *race) beat() {
 			u.pace, u.recent = lasting*u.pace+u.recent, 0
 		}
 	}
-	if r.slow++; best >= floor || !r.couldBeWhole() {
+	if r.slow++; !r.couldBeWhole() {
 		r.slow = 0
 	}
 	r.stuck = r.slow >= tooSlow

@@ -20,6 +20,7 @@ const (
 	firstBackoff    = 30 * time.Second
 	lookGap         = time.Minute // between looks at what there is to tell
 	withdrawTime    = 5 * time.Second
+	mostAnew        = 8 // times that all is told again between two rounds of all
 )
 
 // Announcer keeps a tracker told of what a seed has.
@@ -74,6 +75,9 @@ func (a *Announcer) Run(ctx context.Context) error {
 			r.full.Reset(r.retry(err))
 		case all:
 			r.full.Reset(r.Lifetime / 2)
+			if r.known {
+				r.anew = 0
+			}
 		}
 		if r.failed = err != nil; !r.failed {
 			r.backoff = 0
@@ -86,10 +90,11 @@ type run struct {
 	Announcer
 	told    map[cid.Cid]bool // the roots that the tracker was told of
 	sent    bool             // the tracker may know the seed
+	known   bool             // it did when it was asked last
 	seq     uint64
 	full    *time.Timer   // when all roots are due
 	failed  bool          // the last round did
-	anew    bool          // all was told again because the tracker did not know the seed
+	anew    int           // how often all was told again because the tracker did not know the seed
 	backoff time.Duration // after the last failure
 }
 
@@ -174,7 +179,7 @@ func (r *run) round(ctx context.Context, all bool) error {
 }
 
 // check has all told again if the tracker does not know the seed any more. If it does not know it even then, it has its
-// reasons, and is not asked again.
+// reasons, and is not asked again; nor if it forgets time and again.
 func (r *run) check(ctx context.Context) {
 	id, err := peer.IDFromPrivateKey(r.Key)
 	if err != nil || len(r.told) == 0 {
@@ -189,9 +194,10 @@ func (r *run) check(ctx context.Context) {
 	switch {
 	case err != nil, len(found[one]) >= batchEach: // it does not say
 	case there:
-		r.anew = false
-	case !r.anew:
-		r.anew = true
+		r.known = true
+	case r.known && r.anew < mostAnew:
+		r.known = false
+		r.anew++
 		r.full.Reset(0)
 	}
 }
