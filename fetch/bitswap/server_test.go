@@ -169,6 +169,8 @@ func TestQueueOfAServer(t *testing.T) {
 	for _, p := range []peer.ID{"a", "b", "c", "d"} {
 		x.server.forget(p)
 	}
+	x.server.mu.Lock() // those who served them are ending now
+	defer x.server.mu.Unlock()
 	if x.server.wants != 0 || len(x.server.ledgers) != 0 {
 		t.Errorf("%d wants and %d ledgers are left of peers that are gone", x.server.wants, len(x.server.ledgers))
 	}
